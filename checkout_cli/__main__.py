@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
+
+from checkout_cli.cli.ending import INTERRUPTED, end_when_told, no_more_signals
 
 
 def main() -> None:
     """Run the command line; Ctrl-C ends it quietly also while it is still being imported, or has finished already."""
     try:
+        end_when_told()
         from checkout_cli.cli.main import main as run
 
         run()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        no_more_signals()
         gc.disable()  # else the interpreter collects once more at its exit
 
 

@@ -11,7 +11,9 @@ import traceback
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from checkout_cli.typed import is_typeable
 
 
 class ExitCode(IntEnum):
@@ -48,11 +50,23 @@ class CheckoutError(Exception):
 
     exit_code: ExitCode = ExitCode.FINDING
     default_hint: str = ""
+    last_resort: ClassVar[str] = "checkoutctl doctor"
+    """What to type where the hint is no command."""
     hint: str
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = self.default_hint if hint is None else hint
+
+    @property
+    def next_step(self) -> str:
+        """The command to type next; empty where only the help of what was typed says more."""
+        return self.hint if is_typeable(self.hint) else self.last_resort
+
+    @property
+    def advice(self) -> str:
+        """The hint where it is no command."""
+        return "" if is_typeable(self.hint) else self.hint
 
 
 def value_of(reply: Any, *absent: type[CheckoutError]) -> Any:
@@ -67,7 +81,8 @@ def value_of(reply: Any, *absent: type[CheckoutError]) -> Any:
 class OwnMistake(CheckoutError):
     """Something that this program did not expect; it tells the kind and the place, and never a value."""
 
-    default_hint = "checkoutctl --version, and report both lines"
+    default_hint = "report this line and the next one's answer"
+    last_resort = "checkoutctl --version"
 
     def __init__(self, error: Exception) -> None:
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -81,10 +96,13 @@ class InvalidInput(CheckoutError):
     """The caller's input cannot be accepted; nothing was read or written."""
 
     exit_code = ExitCode.USAGE
+    last_resort = ""
 
 
 class Declined(CheckoutError):
     """Somebody was asked whether to go on, and said no; nothing was changed."""
+
+    last_resort = ""
 
 
 class CardDataRefused(InvalidInput):
@@ -102,6 +120,7 @@ class ConfigurationError(CheckoutError):
 
     exit_code = ExitCode.CONFIGURATION
     default_hint = "checkoutctl config check"
+    last_resort = default_hint
 
     def __init__(self, *problems: str, hint: str | None = None) -> None:
         super().__init__("; ".join(problems), hint=hint)
@@ -129,6 +148,12 @@ class DatabaseDenied(AccessDenied):
     """The database is there and refuses us: a wrong password, or a privilege that our role lacks."""
 
     default_hint = "check DATABASE_URL"
+
+
+class ReadOnlyAccount(DatabaseDenied):
+    """The account may read the database, and change nothing: it cannot tell whether the shop's own can."""
+
+    default_hint = "set DATABASE_URL to the shop's own account, to prove a write"
 
 
 class TablesRefused(ConfigurationError):
@@ -203,19 +228,29 @@ class TierUnavailable(CheckoutError):
     """A tier cannot be reached, or cannot serve now. Falling back to another tier is right."""
 
     exit_code = ExitCode.UNAVAILABLE
-    default_hint = "checkoutctl health"
+    default_hint = "checkoutctl doctor"
 
 
 class RedisUnavailable(TierUnavailable):
     """Redis is away: refused, timed out, loading, out of memory, read-only, or busy."""
 
-    default_hint = "checkoutctl ping"
+
+class RedisEmptied(CheckoutError):
+    """Redis answers and has lost sessions, which the database still has: each read asks the database."""
+
+    default_hint = "checkoutctl migrate run"
 
 
 class RedisLoading(RedisUnavailable):
     """Redis has been started and still reads its data; it tells about itself, and serves nothing yet."""
 
     default_hint = "checkoutctl doctor --only loading"
+
+
+class TooManyClients(RedisUnavailable):
+    """Redis is well, and has as many clients as it may have (maxclients): it turns every new one away."""
+
+    default_hint = "checkoutctl doctor --only connect"
 
 
 class WrongServer(RedisUnavailable):
@@ -225,7 +260,6 @@ class WrongServer(RedisUnavailable):
     """
 
     exit_code = ExitCode.CONFIGURATION
-    default_hint = "checkoutctl ping"
 
 
 class ReplyTooLarge(RedisUnavailable):
@@ -259,12 +293,46 @@ class CommandUnknown(RedisRefusing):
         self.command = command
 
 
+class RedisInsufficient(RedisRefusing):
+    """Redis answers, and lacks a command without which the store can keep no session there."""
+
+    default_hint = "checkoutctl doctor --only requirements"
+
+
 class RedisPoolExhausted(RedisUnavailable):
     """All of this process's own connections are in use; it says nothing about the server."""
 
 
 class DatabaseUnavailable(TierUnavailable):
-    """The database is away, locked by somebody else for too long, full or read-only."""
+    """The database is away, full or read-only."""
+
+
+class StatementRefused(DatabaseUnavailable):
+    """The database answers, and refuses this statement; others may do."""
+
+
+class DatabaseBusy(StatementRefused):
+    """The database answers, and this statement waited too long for a lock, its turn, or a connection: try it again."""
+
+    exit_code = ExitCode.TRY_AGAIN
+    default_hint = "run the command again"
+
+
+class DatabasePoolExhausted(DatabaseBusy):
+    """All of this process's own connections are in use; it says nothing about the server."""
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """One connection ended within a transaction, closed by the server or on the way; another one may work."""
+
+    default_hint = "run the command again"
+
+
+class NotStorable(StatementRefused):
+    """The database answers, and cannot hold or return this very text: its encoding lacks a character, say."""
+
+    exit_code = ExitCode.CONFIGURATION
+    default_hint = "checkoutctl doctor --only database-encoding"
 
 
 class DatabaseNotReady(DatabaseUnavailable):
@@ -281,7 +349,7 @@ class DurabilityUnavailable(CheckoutError):
     """What is left could not keep the write as durably as the caller insists; nothing was written."""
 
     exit_code = ExitCode.TRY_AGAIN
-    default_hint = "checkoutctl health"
+    default_hint = "checkoutctl doctor"
 
 
 class WrongClock(CheckoutError):
@@ -295,3 +363,4 @@ class Locked(CheckoutError):
     """Another process is doing this very thing now."""
 
     exit_code = ExitCode.TRY_AGAIN
+    default_hint = "checkoutctl doctor --only job-locks"

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from checkout_cli.errors import InvalidInput
 from checkout_cli.privacy.card_data import without_card_number
+from checkout_cli.privacy.personal_ids import named
 
 SESSION_PREFIX = "checkout:session:"
 INDEX = "checkout:index"
@@ -33,6 +34,8 @@ COUPON_GENERATION = "coupon:cache::generation"
 USER_PREFIX = "user:session:"
 MINUTE_PREFIX = "stats:minute:"
 
+LONGEST_ID = 1024
+"""Characters of an id of another program that is still looked for."""
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9_-]{8,128}")
 
 
@@ -77,6 +80,11 @@ def minute_key(minute: int) -> str:
     return f"{MINUTE_PREFIX}{minute}"
 
 
+def tiers_key(minute: int) -> str:
+    """The key of the reads and writes of one minute by tier: of its own, as plain commands count them."""
+    return f"{MINUTE_PREFIX}tiers:{minute}"
+
+
 class Family(StrEnum):
     """What a key is for; ``ours`` are those that we add, ``other`` those that are no checkout's."""
 
@@ -117,9 +125,25 @@ def pattern_of(beginning: str) -> str:
     return "".join(f"\\{character}" if character in r"*?[]\^" else character for character in beginning) + "*"
 
 
-def is_accepted_id(checkout_id: str) -> bool:
+def is_accepted_id(checkout_id: object) -> bool:
     """Whether an id is one that we would create or write."""
-    return _ACCEPTED_ID.fullmatch(checkout_id) is not None
+    return isinstance(checkout_id, str) and _ACCEPTED_ID.fullmatch(checkout_id) is not None
+
+
+def possible_id(checkout_id: object) -> str:
+    """The id, or ``InvalidInput`` before any I/O where no program at all can have written a session by it."""
+    if not isinstance(checkout_id, str) or len(checkout_id) > LONGEST_ID or not checkout_id:
+        raise _no_id(checkout_id)
+    try:
+        checkout_id.encode("utf-8", "surrogateescape")  # as keys are that are no UTF-8
+    except UnicodeEncodeError:
+        raise _no_id(checkout_id) from None
+    return checkout_id
+
+
+def beginning_of_ids(text: object) -> bool:
+    """Whether an id that we would create can begin so."""
+    return isinstance(text, str) and is_accepted_id(text.ljust(8, "0"))
 
 
 def accepted_id(checkout_id: str) -> str:
@@ -128,8 +152,13 @@ def accepted_id(checkout_id: str) -> str:
     ``fullmatch`` and ASCII classes on purpose: ``$`` would let a trailing newline pass, ``\\w`` Arabic digits.
     """
     if not is_accepted_id(checkout_id):
-        raise InvalidInput(
-            f"not a checkout id: {without_card_number(checkout_id)[:64]!r}",
-            hint="an id is 8 to 128 letters, digits, '-' or '_', such as a UUID",
-        )
+        raise _no_id(checkout_id)
     return checkout_id
+
+
+def _no_id(given: object) -> InvalidInput:
+    shown = (
+        repr(named(without_card_number(given[:200])[:64])) if isinstance(given, str) else f"a {type(given).__name__}"
+    )
+    hint = "an id is 8 to 128 letters, digits, '-' or '_', such as a UUID"
+    return InvalidInput(f"not a checkout id: {shown}", hint=hint)

@@ -20,6 +20,7 @@ import msgspec
 from checkout_cli import lone_surrogates
 from checkout_cli.errors import InvalidInput, SessionCorrupt, TransitionRefused
 from checkout_cli.privacy.card_data import without_card_number
+from checkout_cli.privacy.personal_ids import HIDDEN, is_personal_name
 
 MAX_BODY_BYTES = 256 * 1024
 """The largest session that we write; a shop's session has about 1 kB."""
@@ -347,7 +348,9 @@ def _check_value(value: Any, path: str, depth: int) -> None:
 
 
 def _shown(path: str) -> str:
-    """A path cut to fit into one line: its names are the caller's, of any length."""
+    """A path cut to fit into one line: its names are the caller's, of any length, and can be personal."""
+    if is_personal_name(path):
+        return HIDDEN
     return path if len(path) <= _SHOWN_PATH else path[:_SHOWN_PATH] + "…"
 
 

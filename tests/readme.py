@@ -5,6 +5,7 @@ The documents are the README and the help topics. ``python -m tests.readme`` wri
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ def commands() -> str:
     """Every command with those under it."""
     root: Any = typer.main.get_command(app)
     rows = ["| command | what it is for |", "|---|---|"]
-    for record in records():
-        inner = getattr(root.commands[record.name], "commands", {})
-        words = f" {', '.join(inner)}" if inner else ""
-        rows.append(f"| `checkoutctl {record.name}`{words} | {record.summary} |")
+    for group, members in itertools.groupby(records(), key=lambda record: record.group):
+        rows.append(f"| **{group}** | |")
+        for record in members:
+            inner = getattr(root.commands[record.name], "commands", {})
+            words = f" {', '.join(inner)}" if inner else ""
+            rows.append(f"| `checkoutctl {record.name}`{words} | {record.summary} |")
     return "\n".join(rows) + "\n"
 
 

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pexpect
@@ -62,7 +61,7 @@ class Shop:
         now = time.time_ns() // 1_000_000
         invented = invented_sessions(NUMBERS, chance, now)
         for life, sessions in itertools.groupby(invented, key=lambda session: session.life):
-            with CheckoutStore.open(replace(self.settings, session_ttl=life)) as store:
+            with CheckoutStore.open(self.settings.unchecked(session_ttl=life)) as store:
                 make_tables(store.database)
                 for session in sessions:
                     store.create(session.fields, checkout_id=session.checkout_id)

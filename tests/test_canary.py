@@ -6,9 +6,12 @@ Looked at are stdout, stderr, the log, and what processes are started with.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.domain import Coupons
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.terminal import masking
 from tests.support.in_process import run_here
 from tests.support.role_runs import LIVING, RUNS, Run, Scene, name_of
 from tests.support.servers import ValkeyServer
@@ -37,7 +41,15 @@ PASSWORD, DATABASE_PASSWORD, TOKEN = "pw-canary-1", "pw-canary-2", "pw-canary-3-
 SECRETS = (
     *("canary.bird", "canary.two", "Canary", "5550199", "5550198", "Wharf", "back door", USER),
     *("pw-canary",),
+    *("finch", "wren", "robin", "linnet", "siskin", "Dunnock", "4917055", "0151 555", "0151555", "1555123", "98765432"),
 )
+PERSONAL_IDS = (
+    *("finch@shop.example", "cart:wren@shop.example", "robin%40shop.example", "+4917055501177"),
+    *("0151 5551166", "15551234567", "cart-01515551166", "9876543210"),
+)
+"""Ids of sessions and users, codes of coupons and parts of other keys; a beginning of one is a secret as well."""
+PERSONAL_NAMES = {"linnet@shop.example": {"phone": 1}, "Dunnock": {"siskin%40shop.example": [1]}, "+4917055501188": 1}
+ORDER = "100023"
 MORE = (
     Run("sessions create", "--file -", input='{"userEmail": "canary.bird@shop.example", "contactInfo": '),
     Run("sessions create", "--file -", input='{"notes": "the canary sings at the back door", "totalAmount": NaN}'),
@@ -53,6 +65,30 @@ MORE = (
     Run("health", "--nagios"),
     Run("top", "--json"),
     Run("monitor", "--seconds 0.2 --json"),
+    Run("sessions list", "--json"),
+    Run("sessions list", "--output ids"),
+    Run("sessions list", "--sort expires"),
+    Run("sessions show", "wr-names-01"),
+    Run("sessions show", "wr-names-01 --json"),
+    Run("sessions trace", "wr-names-01"),
+    Run("sessions trace", "wr-names-01 --json"),
+    Run("sessions why", "u-names-01 --user --json"),
+    Run("sessions delete", "--user u-names-01 --dry-run"),
+    Run("sessions delete", "--user u-names-01 --dry-run --json"),
+    Run("sessions index check", "--json"),
+    Run("users list", "--json"),
+    Run("users list", "--output ids"),
+    Run("cache coupon list", "--json"),
+    Run("cache coupon list", "--output ids"),
+    Run("cache delivery list", "--json"),
+    Run("cache delivery list", "--output ids"),
+    Run("cache coupon invalidate", "--dry-run --json"),
+    Run("memory families", "--biggest 50 --json"),
+    Run("memory families", "--biggest 50"),
+    Run("slowlog", "--limit 1000 --json"),
+    Run("sync", "--conflicts --json"),
+    Run("cleanup", "--orphans --dry-run --json"),
+    Run("migrate verify", "--json"),
 )
 NOT_RUN = {"demo", "memory tune --undo"}
 """Which has servers and sessions of its own."""
@@ -71,7 +107,29 @@ class Planted(Scene):
         with self.server.client() as client:
             client.set("checkout:session:corrupt-01", '{"userEmail": "canary.bird@shop.example", "contactI')
             client.set("checkout:session:foreign-01", '{"userEmail": "canary.bird@shop.example", "totalAmount": 1}')
+            self.plant_names(client)
             client.config_set("slowlog-log-slower-than", 0)  # every command with all its arguments
+
+    def plant_names(self, client: Any) -> None:
+        """Ids, keys and names of fields that are somebody's; and an order number, which is nobody's."""
+        foreign = {"items": [], "totalAmount": 1, "userId": "u-names-01", **PERSONAL_NAMES}
+        for name in (*PERSONAL_IDS, ORDER):
+            client.set(f"checkout:session:{name}", json.dumps(foreign | {"checkoutId": name}), ex=600)
+            client.set(f"checkout:session:{name}-broken", "{")
+            client.zadd("checkout:index", {name: time.time() * 1000 + 600_000, f"{name}-gone": time.time() * 1000})
+            client.hset(f"user:session:{name}", mapping={"checkoutsStarted": 1, **dict.fromkeys(PERSONAL_NAMES, 1)})
+            client.set(f"coupon:cache:{name}", "{")
+            client.set(f"delivery:cache:{name}:1", "{")
+            client.set(f"{name}:basket", "x" * 300)
+        with CheckoutStore.open(self.settings) as store:
+            store.create({**PERSONAL_NAMES, "userId": "u-names-01"}, checkout_id="wr-names-01")
+        body = {
+            **PERSONAL_NAMES,
+            "linnet@shop.example": 2,
+            "couponCode": PERSONAL_IDS[0],
+            "deliveryZone": "Dunnock Lane",
+        }
+        client.set("checkout:session:wr-names-01", json.dumps(body), ex=600)  # an external writer's
 
 
 @dataclass
@@ -104,9 +162,13 @@ class Aviary:
         """All that a command lets out."""
         other = f"redis://canary@{HOST}:{self.other.port}/0"
         words = [other if word == "{other}" else self.scene.filled_in(word) for word in run.words]
+        return self.run(words, more, run.input or "")
+
+    def run(self, words: list[str], more: dict[str, str], given: str = "") -> str:
+        """The same of the very words that are typed."""
         self.started.clear()
-        done = run_here(words, self.environment() | more, self.directory, given=run.input or "")
-        if run.command == "incident" and not done.code:
+        done = run_here(words, self.environment() | more, self.directory, given=given)
+        if words[0] == "incident" and not done.code:
             (self.directory / "incident.json").write_text(done.out)
         assert "Traceback" not in done.err, done.err
         log = Path(more["LOG_FILE"]).read_text() if "LOG_FILE" in more and Path(more["LOG_FILE"]).exists() else ""
@@ -213,3 +275,58 @@ def test_a_canary_that_gets_out_would_be_seen(aviary: Aviary) -> None:
     said = aviary.said(Run("sessions show", f"{LIVING} --reveal"), {})
     assert all(word in said for word in ("canary.bird", "Canary", "5550199", "Wharf", "back door"))
     assert " redis:session " in said
+
+
+@pytest.mark.parametrize("words", ["sessions list", "sessions export", "users list", "memory families --biggest 50"])
+def test_what_is_masked_is_whole_when_it_is_revealed(words: str, aviary: Aviary) -> None:
+    aviary.scene.empty()
+    aviary.scene.fill()
+    hidden, shown = (aviary.said(Run(f"{words}{option}"), {}) for option in ("", " --reveal"))
+    assert [name for name in PERSONAL_IDS if name not in shown] == []
+    assert [word for word in SECRETS if word in hidden] == []
+
+
+def test_an_order_number_is_nobodys(aviary: Aviary) -> None:
+    aviary.scene.empty()
+    aviary.scene.fill()
+    for words in ("sessions list", "sessions list --output ids", "sessions export"):
+        assert ORDER in aviary.said(Run(words), {}), words
+
+
+@pytest.mark.parametrize("name", PERSONAL_IDS)
+def test_an_id_that_was_typed_is_nowhere_but_in_the_command_that_is_to_be_typed(name: str, aviary: Aviary) -> None:
+    aviary.scene.empty()
+    aviary.scene.fill()
+    log = aviary.directory / "typed.log"
+    for words in ("show", "show --json", "trace", "trace --json", "why", "why --json", "delete --dry-run"):
+        command, *options = words.split()
+        for given in (name, f"{name}-broken", f"{name}-nowhere"):
+            said = aviary.run(["sessions", command, *options, "--", given], {"LOG_FILE": str(log)})
+            next_steps = [line for line in said.splitlines() if "next" in line]
+            rest = [line for line in said.splitlines() if line not in next_steps]
+            if command != "delete":  # which acknowledges what was typed
+                assert name not in "\n".join(rest), (words, said)
+        assert name not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("guard", "answer", "words", "canary"),
+    [
+        ("is_personal", False, "sessions list", "finch"),
+        ("is_personal", False, "users list", "robi"),
+        ("is_program_name", True, "sessions show wr-names-01", "linnet"),
+    ],
+)
+def test_without_the_guard_the_canary_gets_out(
+    guard: str, answer: bool, words: str, canary: str, aviary: Aviary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aviary.scene.empty()
+    aviary.scene.fill()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("checkout_cli") and hasattr(module, guard):
+            monkeypatch.setattr(module, guard, lambda _: answer)
+    masking._user_shown.cache_clear()
+    try:
+        assert canary in aviary.said(Run(words), {})
+    finally:
+        masking._user_shown.cache_clear()

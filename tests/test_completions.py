@@ -24,7 +24,7 @@ COMPLETIONS = Path(__file__).parent.parent / "completions"
 FILES = {"bash": "checkoutctl.bash", "zsh": "_checkoutctl", "fish": "checkoutctl.fish"}
 LINES = [
     ("checkoutctl clea", {"cleanup"}),
-    ("checkoutctl config ", {"check", "show"}),
+    ("checkoutctl config ", {"check", "set", "show", "unset"}),
     ("checkoutctl cleanup --expi", {"--expired"}),
     ("checkoutctl sessions index ", {"adopt", "check", "repair"}),
     ("checkoutctl --directory /tmp sessions sh", {"show"}),

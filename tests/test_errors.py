@@ -70,7 +70,16 @@ def test_what_is_no_outage_is_no_reason_to_fall_back() -> None:
 
 
 def test_the_place_that_raises_can_give_a_better_hint_or_none() -> None:
-    assert errors.RedisUnavailable("away").hint == "checkoutctl ping"
+    assert errors.RedisUnavailable("away").hint == "checkoutctl doctor"
     assert errors.RedisUnavailable("away", hint="start it").hint == "start it"
     assert errors.RedisUnavailable("away", hint="").hint == ""
     assert str(errors.RedisUnavailable("away", hint="start it")) == "away"
+
+
+def test_a_hint_that_is_no_command_is_advice_and_the_next_step_a_command() -> None:
+    away = errors.RedisUnavailable("away", hint="start it")
+    assert (away.advice, away.next_step) == ("start it", "checkoutctl doctor")
+    away = errors.RedisUnavailable("away", hint="kill -CONT 7")
+    assert (away.advice, away.next_step) == ("", "kill -CONT 7")
+    assert errors.ConfigurationError("wrong", hint="leave it out").next_step == "checkoutctl config check"
+    assert errors.InvalidInput("bad").next_step == ""  # the command's own help

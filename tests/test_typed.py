@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from checkout_cli.store.checkout_store import CheckoutStore
-from checkout_cli.typed import typed
+from checkout_cli.typed import is_typeable, typed, with_options
 from tests.support.command import Checkoutctl
 
 HOSTILE = [
@@ -36,6 +36,17 @@ def test_a_shell_hands_on_what_was_meant(data: str) -> None:
     assert shlex.split(typed("x --cursor {} {}", data, "1")) == ["x", *option.format(data).split(" ", 1), "1"]
 
 
+@pytest.mark.parametrize("data", HOSTILE)
+def test_a_part_of_a_word_stays_a_part_of_it(data: str) -> None:
+    assert shlex.split(typed("REDIS_HOST={} checkoutctl ping --cursor={} {}:{}", data, data, data, data)) == [
+        f"REDIS_HOST={data}",
+        "checkoutctl",
+        "ping",
+        f"--cursor={data}",
+        *([f"{data}:{data}"] if not data.startswith("-") else ["--", f"{data}:{data}"]),
+    ]
+
+
 @pytest.mark.parametrize("data", ["a\nb", "\x1b[2J", "\u202etxt", "\udcff", "\0"])
 def test_what_cannot_be_typed_is_no_command(data: str) -> None:
     assert typed("checkoutctl sessions show {}", data) == ""
@@ -54,6 +65,52 @@ def test_why_names_a_strangers_id_so_that_it_can_be_typed(
     assert ("--" in words) is checkout_id.startswith("-")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "checkoutctl doctor --only connect",
+        "kill -CONT 123",
+        "sleep 5; checkoutctl health",
+        "REDIS_PORT=1 checkoutctl ping && checkoutctl sync",
+        "redis-cli -h 127.0.0.1 CONFIG SET maxmemory-policy noeviction",
+        "find / -name 'dump*.rdb' 2> /dev/null",
+        "/usr/bin/valkey-server '/srv/the shop/redis.conf' --daemonize yes",
+        "pip install 'checkoutctl[serve]'",
+    ],
+)
+def test_what_can_be_typed_as_it_is(text: str) -> None:
+    assert is_typeable(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "leave it out",
+        "set REDIS_MODE=cluster",
+        "checkoutctl config show; check REDIS_HOST",
+        "checkoutctl memory show, then checkoutctl memory tune",
+        "checkoutctl sessions delete ID",
+        "checkoutctl config show: CHECKOUT_SESSION_TTL is too long",
+        "the same command with --yes",
+        "kill 'it",
+        "--limit 50",
+        "REDIS_PORT=1",
+    ],
+)
+def test_what_a_person_would_have_to_read_first(text: str) -> None:
+    assert not is_typeable(text)
+
+
+def test_global_options_are_typed_again_and_no_server_is_written_into_a_file() -> None:
+    directory, servers = "-C '/the shop'", "--redis-port 7"
+    assert with_options("checkoutctl health", directory, servers) == f"checkoutctl {directory} {servers} health"
+    both = with_options("checkoutctl config set A=1 && checkoutctl health", directory, servers)
+    assert both == f"checkoutctl {directory} config set A=1 && checkoutctl {directory} {servers} health"
+    assert with_options("kill -CONT 7", directory, servers) == "kill -CONT 7"
+    assert with_options("echo checkoutctl x", directory, servers) == "echo checkoutctl x"
+
+
 def test_a_line_break_in_an_id_makes_no_command(store: CheckoutStore, checkoutctl: Checkoutctl) -> None:
     store.redis.ask(("SET", "checkout:session:a\nb", b"no session", "EX", 600))
-    assert "next:" not in checkoutctl("sessions", "why", "a\nb").stderr
+    assert checkoutctl("sessions", "why", "a\nb").stderr == "next: checkoutctl doctor\n"

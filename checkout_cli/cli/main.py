@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -19,8 +16,8 @@ import typer
 
 from checkout_cli import __version__
 from checkout_cli.arguments.context import Context, begin
-from checkout_cli.cli.tree import CommandTree
-from checkout_cli.errors import CheckoutError, ExitCode
+from checkout_cli.cli.tree import CommandTree, command_words
+from checkout_cli.errors import CheckoutError, Declined, ExitCode
 
 app = typer.Typer(
     name="checkoutctl",
@@ -50,9 +47,7 @@ def root(
     redis_db: Annotated[int | None, typer.Option(help="Redis database number (REDIS_DB).")] = None,
     directory: Annotated[
         Path | None,
-        typer.Option(
-            "--directory", "-C", help="Where .env.local and .env are.", exists=True, file_okay=False, resolve_path=True
-        ),
+        typer.Option("--directory", "-C", help="Where .env.local and .env are.", exists=True, file_okay=False),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every Redis operation to stderr.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour.")] = False,
@@ -64,39 +59,62 @@ def root(
 
     Passwords are never taken from the command line: set REDIS_PASSWORD, REDIS_PASSWORD_FILE or .env.local.
 
+    3 a.m.? checkoutctl doctor says what is broken, whom it hurts, and what to type.
+
     New here? checkoutctl demo shows it all without a Redis; checkoutctl setup sets everything up.
     """
     del version  # its callback has answered already
     flags = {"redis_host": redis_host, "redis_port": redis_port, "redis_db": redis_db}
     if verbose:
         flags["debug"] = "redis:*"
-    begin(Context(flags, directory or Path.cwd()))
-    if no_color:
-        from checkout_cli.terminal.output import set_color
+    if directory is not None:
+        from checkout_cli.files.directories import as_typed
 
+        directory = as_typed(directory)
+    begin(Context(flags, directory))
+    from checkout_cli.terminal.output import begin_run, set_color
+
+    begin_run(
+        _typed_again({"-C": directory}),
+        _typed_again({"--redis-host": redis_host, "--redis-port": redis_port, "--redis-db": redis_db}),
+    )
+    if no_color:
         set_color(False)
+
+
+def _typed_again(given: Mapping[str, object]) -> str:
+    """The options that were given, as the next command needs them to be about the same files and servers."""
+    from checkout_cli.typed import typed
+
+    return " ".join(typed(f"{option} {{}}", value) for option, value in given.items() if value is not None)
 
 
 def main() -> None:
     """Run the command line; the entry point of the installed ``checkoutctl``."""
+    from checkout_cli.terminal import command_line
+
     _prepare_streams()
+    command_line.remember(sys.argv[1:])
     if _COMPLETION in os.environ:
         from typer._completion_classes import completion_init
 
         completion_init()
     try:
-        with _interruptible():
-            if any(word.split("=")[0] == "--nagios" for word in sys.argv[1:]):
-                _as_plugin()
-            app(prog_name="checkoutctl")
+        if any(word.split("=")[0] == "--nagios" for word in sys.argv[1:]):
+            _as_plugin()
+        app(prog_name="checkoutctl")
     except CheckoutError as error:
-        from checkout_cli.terminal.output import report
-
-        report(error)
-        sys.exit(error.exit_code)
+        _fail(error)
     except OSError as error:  # such as a full disk under stdout while Typer writes its help
         from checkout_cli.terminal.output import narrate
 
+        if isinstance(error, FileNotFoundError):  # a relative path, and no working directory that it begins at
+            from checkout_cli.files.directories import working_directory
+
+            try:
+                working_directory()
+            except CheckoutError as gone:
+                _fail(gone)
         narrate(f"error: {error}")
         sys.exit(ExitCode.FINDING)
     except KeyboardInterrupt:  # so early or so late that Typer does not catch it
@@ -105,17 +123,13 @@ def main() -> None:
         _finish_stdout()
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, so that it releases its lock and shows what it has."""
-    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _fail(error: CheckoutError) -> NoReturn:
+    from checkout_cli.terminal.output import report, show_next
+
+    report(error)
+    if not isinstance(error, Declined):
+        show_next(error.next_step or f"checkoutctl {command_words(sys.argv[1:])}--help")
+    sys.exit(error.exit_code)
 
 
 def _as_plugin() -> NoReturn:

@@ -5,7 +5,8 @@ Typer would build all of them at every start: with a dozen, a fifth of the time 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+import itertools
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
@@ -14,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from checkout_cli.commands.record import names, record_of, records
+from checkout_cli.errors import ExitCode
 
 
 class CommandTree(TyperGroup):
@@ -28,16 +30,35 @@ class CommandTree(TyperGroup):
         return [record.name for record in records()]
 
     def invoke(self, ctx: typer.Context) -> int | None:  # type: ignore[override]
-        """Run the command and exit with its code, which it returns itself or in a report."""
+        """Run the command and exit with its code, which it returns itself or in a report.
+
+        Here, and for errors in ``main``, is where every answer that is not fine gets its ``next:``.
+        """
         answer = super().invoke(ctx)
         code = answer if answer is None or isinstance(answer, int) else answer.exit_code
+        if code and code != ExitCode.INTERRUPTED:
+            from checkout_cli.terminal.output import show_next
+
+            show_next(getattr(answer, "next_step", ""))
         if code:
             raise typer.Exit(code)
         return code
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(record.name, record.summary) for record in records()])
+        width = max(map(len, names()))  # the same column in every group
+        for title, group in itertools.groupby(records(), key=lambda record: record.group):
+            with formatter.section(title):
+                formatter.write_dl([(record.name.ljust(width), record.summary) for record in group])
+
+
+def command_words(arguments: Sequence[str]) -> str:
+    """The words of a command line that name its command, with a space after each."""
+    words, group = "", dict.fromkeys(names())
+    for word in arguments:
+        if word in group:
+            command = _built(word) if not words else group[word]
+            words, group = f"{words}{word} ", getattr(command, "commands", {})
+    return words
 
 
 class _Commands(Mapping[str, Any]):

@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from checkout_cli import commands
 
+GROUPS = {10: "Something is wrong", 20: "Shoppers", 30: "Redis", 40: "Setup and automation"}
+"""The groups of commands in the help, by the place at which each begins."""
+
 
 class Use(NamedTuple):
     """One way to use a command, and what it needs of Redis, in the words of ``acl/needs.py``.
@@ -39,7 +42,8 @@ class Use(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One command. ``place`` orders the help: a ten begins a group. ``examples`` are of the words below it."""
+    """One command. ``place`` orders the help, and says in which of the ``GROUPS`` it is. ``examples`` are of the words
+    below it."""
 
     name: str
     place: int
@@ -47,6 +51,11 @@ class Command(NamedTuple):
     example: str
     uses: tuple[Use, ...]
     examples: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def group(self) -> str:
+        """The title that it stands under in the help."""
+        return GROUPS[max(begin for begin in GROUPS if begin <= self.place)]
 
     def by_name(self) -> dict[str, Use]:
         """Its uses by what is typed after ``checkoutctl``."""

@@ -6,7 +6,6 @@ which. An empty value in a file or the environment means "the default", as in th
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import stat
@@ -25,10 +24,20 @@ from checkout_cli.config.addresses import (
     names_host,
     split_address,
 )
+from checkout_cli.config.by_hand import by_hand
+from checkout_cli.config.database_url import checked_database_url
 from checkout_cli.config.kept_apart import kept_apart
 from checkout_cli.config.redis_url import checked_socket, checked_url, combined
-from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, LARGEST_SECRET, insist_on_trust, read_regular
-from checkout_cli.config.variables import Origin, Resolved, Variable, without_password
+from checkout_cli.config.trusted_file import (
+    LARGEST_ENV_FILE,
+    LARGEST_SECRET,
+    at_home,
+    insist_on_trust,
+    not_utf8,
+    read_regular,
+    text_of,
+)
+from checkout_cli.config.variables import Origin, Resolved, Variable, bare, without_password
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.typed import typed
 
@@ -46,9 +55,10 @@ def _setting(
     specified: bool = False,
     secret: bool = False,
     sealed: bool = False,
+    shared: bool = False,
 ) -> Any:
     factory = default if callable(default) else lambda: default
-    variable = Variable(name, meaning, parse, factory, specified, secret, sealed)
+    variable = Variable(name, meaning, parse, factory, specified, secret, sealed, shared)
     return field(default_factory=factory, metadata={"variable": variable})
 
 
@@ -80,7 +90,7 @@ def _true_or_false(raw: str) -> bool:
     return word in {"true", "1", "yes", "on"}
 
 
-def _choice(name: str, meaning: str, *choices: str) -> Any:
+def _choice(name: str, meaning: str, *choices: str, shared: bool = False) -> Any:
     """One of some words, the first being the default."""
 
     def parse(raw: str) -> str:
@@ -88,25 +98,12 @@ def _choice(name: str, meaning: str, *choices: str) -> Any:
             raise ValueError(f"must be one of: {', '.join(choices)}")
         return raw
 
-    return _setting(name, meaning, choices[0], parse)
+    return _setting(name, meaning, choices[0], parse, shared=shared)
 
 
 def _addresses(raw: str) -> str:
     for address in raw.split(",") if raw else ():
         split_address(address)
-    return raw
-
-
-def _database_url(raw: str) -> str:
-    scheme, found, rest = raw.partition("://")
-    if not found or scheme.partition("+")[0] not in {"sqlite", "postgresql", "postgres"}:
-        raise ValueError("must begin with sqlite:/// or postgresql://")
-    if not scheme.startswith("sqlite"):
-        if "#" in rest or any(character.isspace() or not character.isprintable() for character in rest):
-            raise ValueError("must have no '#' and no spaces; in a password they are written %23 and %20")
-        address, _, query = rest.partition("?")
-        if {"/", "@"} & set(address.rpartition("@")[0]) or "@" in query:
-            raise ValueError("must have '/', '?' and '@' in a user's name or password written as %2F, %3F and %40")
     return raw
 
 
@@ -119,16 +116,23 @@ def _schema(raw: str) -> str:
 
 def _default_database_url() -> str:
     if "linux" in sys.platform:  # without platformdirs, whose import takes 4 ms of each ping
-        data = os.environ.get("XDG_DATA_HOME", "").strip() or os.path.expanduser("~/.local/share")  # noqa: PTH111
+        data = os.environ.get("XDG_DATA_HOME", "").strip() or at_home("~/.local/share")
         return f"sqlite:///{data}/checkoutctl/checkout.db"
     import platformdirs
 
-    return f"sqlite:///{platformdirs.user_data_path('checkoutctl', appauthor=False) / 'checkout.db'}"
+    try:
+        data = platformdirs.user_data_path("checkoutctl", appauthor=False)
+    except RuntimeError:  # no home directory: the database will say so
+        data = Path("~/checkoutctl")
+    return f"sqlite:///{data / 'checkout.db'}"
 
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """All settings, checked. Times are in seconds."""
+    """All settings, checked however they were made: ``ConfigurationError`` names each that cannot be.
+
+    Times are in seconds. What ``redis_url`` says is in the fields of its parts, and it is empty then.
+    """
 
     redis_host: str = _setting(
         "REDIS_HOST", "host of the Redis or Valkey server", "localhost", checked_host, specified=True
@@ -210,7 +214,7 @@ class Settings:
         "DATABASE_URL",
         "the database behind Redis: sqlite:///… or postgresql://…",
         _default_database_url,
-        _database_url,
+        checked_database_url,
         sealed=True,
     )
     database_schema: str = _setting(
@@ -278,9 +282,11 @@ class Settings:
         ENV_FILE,
         "one file that is read in place of .env.local and .env, whoever owns it; set in the environment only",
     )
-    debug: str = _setting("DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list")
-    log_format: str = _choice("LOG_FORMAT", "text or json", "text", "json")
-    log_file: str = _setting("LOG_FILE", "a file for the log instead of stderr; rotated at 10 MB")
+    debug: str = _setting(
+        "DEBUG", "what to log: redis:* is every Redis operation, checkout:* all else; a list", shared=True
+    )
+    log_format: str = _choice("LOG_FORMAT", "text or json", "text", "json", shared=True)
+    log_file: str = _setting("LOG_FILE", "a file instead of stderr, rotated at 10 MB; or /dev/stdout", shared=True)
 
     @classmethod
     def load(
@@ -295,9 +301,21 @@ class Settings:
         problems = [item.problem for item in resolved.values() if item.problem]
         if problems:
             raise ConfigurationError(*problems)
-        settings = cls(**{name: item.value for name, item in resolved.items()})
-        if contradiction := settings.contradiction():
-            raise ConfigurationError(" ".join(contradiction))
+        return cls(**{name: item.value for name, item in resolved.items()} | {"redis_url": ""})
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in VARIABLES}
+        checked, problems = by_hand(values, VARIABLES)
+        self.__dict__.update(checked)
+        if not problems and (contradiction := self.contradiction()):
+            problems.append(" ".join(contradiction))
+        if problems:
+            raise ConfigurationError(*problems)
+
+    def unchecked(self, **values: Any) -> Settings:
+        """The same with other values, whatever they are: of a probe that ends soon, or to see what contradicts what."""
+        settings = Settings()
+        settings.__dict__.update(vars(self) | values)
         return settings
 
     def __repr__(self) -> str:
@@ -380,10 +398,10 @@ def _secret(value: str, variable: str, file: str) -> str | None:
         return value or None
     name = f"{variable} {VARIABLES[_FIELDS[variable]].masked(file)}"
     try:
-        text = read_regular(Path(file).expanduser(), LARGEST_SECRET)[0].decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{name}: not UTF-8 text") from None  # the error holds the file's content
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
+        text = text_of(read_regular(at_home(file), LARGEST_SECRET)[0]).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{name}: {not_utf8(error)}") from None  # the error holds the file's content
+    except (OSError, ValueError) as error:  # a NUL in the path
         raise ConfigurationError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     if re.search(r"[\x00-\x08\n-\x1f\x7f]", text):
         raise ConfigurationError(f"{name}: it must hold one line, the secret alone")
@@ -399,12 +417,43 @@ VARIABLES: dict[str, Variable] = {item.name: cast("Variable", item.metadata["var
 _FIELDS = {variable.name: name for name, variable in VARIABLES.items()}
 
 
+_PLACES = frozenset(
+    {"REDIS_HOST", "REDIS_PORT", "REDIS_URL", "REDIS_SOCKET", "REDIS_SENTINELS", "REDIS_CLUSTER_NODES", "DATABASE_URL"}
+    | {ENV_FILE}
+)
+"""Variables that say where the servers are."""
+
+
 def env_files(directory: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[Path, Origin]:
     """The files that settings are read from, strongest first."""
     named = (os.environ if environ is None else environ).get(ENV_FILE)
     if named:
         return {Path(named).absolute(): Origin.ENV_FILE}
     return {(directory or Path.cwd()) / name: Origin(name) for name in ENV_FILES}
+
+
+def unread_env_files(directory: Path, environ: Mapping[str, str] | None = None) -> dict[Path, tuple[str, ...]]:
+    """Environment files beside those that are read, and the names of our settings that each sets.
+
+    Next.js reads ``.env.production`` and the like below ``.env.local``. One that cannot be read sets nothing.
+    """
+    from checkout_cli.config.env_files import other_env_files, values_of
+
+    found: dict[Path, tuple[str, ...]] = {}
+    for path in other_env_files(directory, set(env_files(directory, environ))):
+        try:
+            values = values_of(text_of(read_regular(path, LARGEST_ENV_FILE)[0]))
+        except (OSError, ValueError):
+            values = {}
+        found[path] = tuple(name for name, value in values.items() if value is not None and name in _FIELDS)
+    return found
+
+
+def is_configured(directory: Path, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether a file in the directory, or a variable, says where Redis or the database is."""
+    variables = os.environ if environ is None else environ
+    named = (name for name in variables if name in _PLACES and variables[name])
+    return next(named, None) is not None or any(path.exists() for path in env_files(directory, variables))
 
 
 def env_text(path: Path, origin: Origin | None = None) -> str | None:
@@ -416,25 +465,25 @@ def env_text(path: Path, origin: Origin | None = None) -> str | None:
         content, status = read_regular(path, LARGEST_ENV_FILE)
         if origin is not Origin.ENV_FILE:
             insist_on_trust(path, status)
-        return content.decode("utf-8-sig")  # Windows' own tools begin a file with a byte order mark
+        return text_of(content)
     except FileNotFoundError as error:
         if origin is Origin.ENV_FILE:
             raise _unreadable(path, error.strerror or str(error)) from error
         return None
     except UnicodeDecodeError as error:
-        raise _unreadable(path, f"byte {error.start} is not UTF-8") from None  # the error holds the file's content
+        raise _unreadable(path, not_utf8(error)) from None  # the error holds the file's content
     except (OSError, ValueError) as error:
         raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
 
 
 def read_env_file(path: Path, origin: Origin | None = None) -> dict[str, str]:
-    """The variables of an environment file, ``$`` literally, if there is one; raises ``ConfigurationError``."""
+    """The variables of an environment file, if there is one; raises ``ConfigurationError``."""
     content = env_text(path, origin)
     if content is None:
         return {}
-    from dotenv import dotenv_values
+    from checkout_cli.config.env_files import values_of
 
-    values = dotenv_values(stream=io.StringIO(content, newline=None), interpolate=False)
+    values = values_of(content)
     return {name: value for name, value in values.items() if value is not None and name != ENV_FILE}
 
 
@@ -475,7 +524,11 @@ def _resolve_one(variable: Variable, flag: Any, sources: list[tuple[Origin, Mapp
         return Resolved(variable, variable.default(), Origin.DEFAULT)
     origin, raw = candidates[0]
     try:
-        return Resolved(variable, variable.parse(raw), origin)
+        return Resolved(variable, variable.parse(bare(raw, secret=variable.secret)), origin)
     except ValueError as error:
+        if variable.shared and origin is not Origin.FLAG:
+            shown = f"{variable.name} (from {origin}) is {without_password(raw)[:64]!r}"
+            ignored = f"{shown}, perhaps for another program, and is not used: it {error}"
+            return Resolved(variable, variable.default(), Origin.DEFAULT, ignored=ignored)
         shown = "" if variable.secret or variable.sealed else f" is {without_password(raw)[:64]!r} and"
         return Resolved(variable, variable.default(), origin, f"{variable.name} (from {origin}){shown} {error}")

@@ -14,6 +14,11 @@ LARGEST_SECRET = 4096
 """Bytes."""
 
 
+def at_home(path: str) -> Path:
+    """The path with ``~`` and ``~user`` replaced; as it stands where there is no such home directory."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (pathlib's own raises for a user without one)
+
+
 def read_regular(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
     """A regular file's content and status; ``ValueError`` for any other kind and a larger one, or ``OSError``."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
@@ -26,6 +31,18 @@ def read_regular(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
     if len(content) > limit:
         raise ValueError(f"it is larger than {limit} bytes")
     return content, status
+
+
+def text_of(content: bytes) -> str:
+    """A file's text, without the byte order mark that Windows' own tools begin it with; ``UnicodeDecodeError``."""
+    return content.decode("utf-8-sig")
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """What is wrong with a file that is no UTF-8, without its content."""
+    if error.object[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return "it is UTF-16, as PowerShell's > writes; save it as UTF-8"
+    return f"byte {error.start} is not UTF-8"
 
 
 def insist_on_trust(path: Path, status: os.stat_result) -> None:

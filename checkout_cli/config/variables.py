@@ -34,6 +34,8 @@ class Variable:
     specified: bool = False
     secret: bool = False
     sealed: bool = False
+    shared: bool = False
+    """Other programs have a variable of this name: a value that cannot be ours is theirs, and no error."""
 
     def masked(self, value: Any) -> str:
         """The value for output: a secret masked, a URL without its password."""
@@ -48,15 +50,19 @@ class Variable:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A setting's value, its origin and its problem; ``via`` is ``REDIS_URL`` where the value was taken from that."""
+    """A setting's value, its origin and its problem; ``via`` is ``REDIS_URL`` where the value was taken from that.
 
-    JSON_KEYS = "variable=variable.name value=shown origin via? meaning=variable.meaning problem"
+    ``ignored`` is why another program's value of the same name was left out of account.
+    """
+
+    JSON_KEYS = "variable=variable.name value=shown origin via? meaning=variable.meaning problem [ignored]"
 
     variable: Variable
     value: Any = field(repr=False)  # it may be a secret
     origin: Origin
     problem: str | None = None
     via: str = ""
+    ignored: str | None = None
 
     @property
     def shown(self) -> Any:
@@ -72,6 +78,11 @@ class Resolved:
     def is_stronger_than(self, other: Resolved) -> bool:
         strength = list(Origin)
         return strength.index(self.origin) < strength.index(other.origin)
+
+
+def has_quotes(value: str) -> bool:
+    """Whether a value has quotes around it, which a shell or dotenv would have taken away."""
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
 
 
 _USER_AND_PASSWORD = r"(?s)\A((?:[^:/@]*://)?+(?!/)[^:@]*):.*@"  # noqa: S105  (compiled when used: a ping needs neither)
@@ -92,3 +103,12 @@ def without_password(url: str) -> str:
     return re.sub(
         _PARAMETER, lambda found: found[0] if re.fullmatch(_HARMLESS, found[2]) else f"{found[1]}{MASK}", masked
     )
+
+
+def bare(value: str, *, secret: bool) -> str:
+    """A value; ``ValueError`` for what stands around it and is no part of it. A secret may have quotes of its own."""
+    if value.endswith("\r"):
+        raise ValueError("must not end with a carriage return, as each line of a file with Windows line ends does")
+    if has_quotes(value) and not secret:
+        raise ValueError("must be without the quotes around it, which docker's --env-file does not take away")
+    return value

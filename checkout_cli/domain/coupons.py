@@ -14,6 +14,7 @@ from checkout_cli.errors import InvalidInput
 from checkout_cli.keys import COUPON_GENERATION, COUPON_PREFIX, coupon_key
 from checkout_cli.privacy.card_data import without_card_number
 from checkout_cli.privacy.card_numbers import holds_card_number
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import check_fields
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.commands import encoded
@@ -110,6 +111,6 @@ def normalised(code: object) -> str:
         if 0 < len(known) <= LONGEST_CODE and all(mark.isalnum() or mark in MARKS for mark in known):
             return known
     raise InvalidInput(
-        f"not a coupon code: {without_card_number(str(code)[:LONGEST_CODE])!r}",
+        f"not a coupon code: {named(without_card_number(str(code)[:LONGEST_CODE]))!r}",
         hint=f"1 to {LONGEST_CODE} letters, digits, and {' '.join(sorted(MARKS))}",
     )

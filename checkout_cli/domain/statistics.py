@@ -16,12 +16,13 @@ from typing import Any
 import msgspec
 
 from checkout_cli.errors import AccessDenied, InvalidInput, RedisUnavailable, TierUnavailable, WrongKeyType, value_of
-from checkout_cli.keys import minute_key
-from checkout_cli.session import PaymentStatus
+from checkout_cli.keys import minute_key, tiers_key
+from checkout_cli.session import PaymentStatus, TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.counts import DatabaseCounts
 from checkout_cli.store.histogram import BUCKETS, percentile
 from checkout_cli.store.redis.commands import decoded
+from checkout_cli.store.tier_counts import UNPUBLISHED
 
 MOST_MINUTES = 60
 """Each minute is one small key, and all are fetched in one round trip."""
@@ -37,6 +38,7 @@ CACHES = ("delivery", "coupon")
 TRANSITIONS = ("created", "completed", "failed", "cancelled", "updated")
 
 _TIMED = ("create", "update")
+_BY_TIER = ("read", "write")
 _NUMBER = re.compile(rb"[0-9]{1,18}")
 
 
@@ -72,6 +74,20 @@ class CacheCounts(msgspec.Struct, frozen=True):
 
 
 OUTCOMES = CacheCounts.__struct_fields__
+
+
+class TierShares(msgspec.Struct, frozen=True):
+    """Reads by the tier that answered, writes by the tier that acknowledged; Redis did not get the ``unpublished``."""
+
+    reads: dict[str, int]
+    writes: dict[str, int]
+    unpublished: int
+
+    def share(self, kind: str, tier: str) -> float | None:
+        """A tier's share (0 to 1) of the ``reads`` or ``writes``; ``None`` without any."""
+        counts: dict[str, int] = getattr(self, kind)
+        total = sum(counts.values())
+        return counts[tier] / total if total else None
 
 
 class CallTimes(msgspec.Struct, frozen=True):
@@ -110,7 +126,7 @@ class StatisticsReport(msgspec.Struct, frozen=True):
 
     JSON_KEYS = (
         "since@ source sourceReason=why keptSeconds=kept unreadable totals conversionRate=conversion:4 createTimes "
-        "updateTimes caches perMinute=minutes"
+        "updateTimes caches tiers perMinute=minutes"
     )
 
     source: Source
@@ -121,6 +137,7 @@ class StatisticsReport(msgspec.Struct, frozen=True):
     create_times: CallTimes | None = None
     update_times: CallTimes | None = None
     caches: dict[str, CacheCounts] | None = None
+    tiers: TierShares | None = None
 
     @property
     def since(self) -> int:
@@ -176,7 +193,7 @@ class Statistics:
 
     def caches(self, since_minutes: int, now: int) -> dict[str, CacheCounts]:
         """The outcomes of reads of each of :data:`CACHES`, without the minutes of a cluster's unavailable servers."""
-        replies = self._hashes(_starts(since_minutes, now), partly=True)
+        replies = self._hashes(list(map(_minute_key, _starts(since_minutes, now))), partly=True)
         return _caches(_summed(map(_Fields, replies)))
 
     def by_status(self, since_minutes: int, now: int) -> dict[str, int]:
@@ -215,8 +232,9 @@ class Statistics:
 
     def _from_redis(self, since_minutes: int, now: int) -> StatisticsReport:
         starts = _starts(since_minutes, now)
-        hashes = [_Fields(reply) for reply in self._hashes(starts)]
-        sums = _summed(hashes)
+        replies = self._hashes([*map(_minute_key, starts), *map(_tiers_key, starts)])
+        hashes = [_Fields(reply) for reply in replies[: len(starts)]]
+        sums, tiers = _summed(hashes), _summed(map(_Fields, replies[len(starts) :]))
         create, update = (_times(sums, name) for name in _TIMED)
         return StatisticsReport(
             Source.REDIS,
@@ -226,11 +244,12 @@ class Statistics:
             create_times=create,
             update_times=update,
             caches=_caches(sums),
+            tiers=_tiers(tiers),
         )
 
-    def _hashes(self, starts: Sequence[int], *, partly: bool = False) -> list[Any]:
-        """The minutes' hashes in one round trip, ``None`` for another type; ``partly`` skips unavailable servers."""
-        replies = self._store.redis.hashes([minute_key(start // MINUTE) for start in starts])
+    def _hashes(self, keys: Sequence[str], *, partly: bool = False) -> list[Any]:
+        """The hashes at keys in one round trip, ``None`` for another type; ``partly`` skips unavailable servers."""
+        replies = self._store.redis.hashes(keys)
         if partly and self._store.redis.is_cluster:
             replies = [reply for reply in replies if not isinstance(reply, RedisUnavailable)] or replies
         return [value_of(reply, WrongKeyType) for reply in replies]  # another program's is no reason to show nothing
@@ -280,9 +299,11 @@ class _Fields:
 def _is_known(name: str) -> bool:
     kind, colon, rest = name.partition(":")
     if not colon:
-        return name in TRANSITIONS
+        return name in TRANSITIONS or name == UNPUBLISHED
     if kind in _TIMED:
         return rest.isascii() and rest.isdigit() and len(rest) < 4 and int(rest) < BUCKETS
+    if kind in _BY_TIER:
+        return rest in tuple(TierName)
     return kind in CACHES and rest in OUTCOMES
 
 
@@ -305,6 +326,19 @@ def _times(sums: Mapping[str, int], call: str) -> CallTimes:
     counts = {int(name.removeprefix(prefix)): number for name, number in sums.items() if name.startswith(prefix)}
     p50, p95, p99 = (percentile(counts, share) for share in (0.5, 0.95, 0.99))
     return CallTimes(sum(counts.values()), p50, p95, p99)
+
+
+def _minute_key(start: int) -> str:
+    return minute_key(start // MINUTE)
+
+
+def _tiers_key(start: int) -> str:
+    return tiers_key(start // MINUTE)
+
+
+def _tiers(sums: Mapping[str, int]) -> TierShares:
+    reads, writes = ({str(tier): sums.get(f"{kind}:{tier}", 0) for tier in TierName} for kind in _BY_TIER)
+    return TierShares(reads, writes, sums.get(UNPUBLISHED, 0))
 
 
 def _caches(sums: Mapping[str, int]) -> dict[str, CacheCounts]:

@@ -19,6 +19,7 @@ from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.admin import FIRST_CURSOR, KEYS_AT_ONCE
 from checkout_cli.store.redis.commands import decoded, encoded
+from checkout_cli.store.redis.replies import type_name
 
 LARGEST_STEP = KEYS_AT_ONCE
 
@@ -107,7 +108,7 @@ class Users:
                 if kind == b"hash":
                     users.append(_tracked(user_id, next(values), expires_in))
                 elif kind != b"none":
-                    users.append(_wrong(user_id, f"a {decoded(kind)}, not a hash", expires_in))
+                    users.append(_wrong(user_id, f"a {type_name(kind)}, not a hash", expires_in))
         return users
 
     def _hashes(self, keys: Sequence[bytes]) -> list[Any]:

@@ -18,11 +18,21 @@ class NotOurs(OSError):
     """A file that is not for us to write."""
 
 
+class NoHome(OSError):
+    """This user has no home directory, as a container's random user: there is no place for state."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOENT, "there is no home directory; set XDG_STATE_HOME to a directory for state")
+
+
 def state_directory() -> Path:
-    """The user's directory for our state, ``$XDG_STATE_HOME/checkoutctl``."""
+    """The user's directory for our state, ``$XDG_STATE_HOME/checkoutctl``; raises ``NoHome``, an ``OSError``."""
     import platformdirs
 
-    return platformdirs.user_state_path("checkoutctl", appauthor=False)
+    try:
+        return platformdirs.user_state_path("checkoutctl", appauthor=False)
+    except RuntimeError as error:
+        raise NoHome from error
 
 
 def write_atomically(path: Path, content: bytes, *, public: bool = False) -> None:

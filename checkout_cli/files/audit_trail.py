@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from checkout_cli.errors import ConfigurationError
-from checkout_cli.files.atomic_file import open_own, state_directory
+from checkout_cli.files.atomic_file import NoHome, open_own, state_directory
 from checkout_cli.session import iso
 from checkout_cli.typed import typed
 
@@ -18,7 +18,13 @@ FILE = "audit.ndjson"
 
 def record(command: str, what: str, directory: Path | None = None) -> str:
     """Add a line to the audit trail and return the user's name; raises ``ConfigurationError`` where that fails."""
-    path = (directory or state_directory()) / FILE
+    try:
+        path = (directory or state_directory()) / FILE
+    except NoHome as error:
+        raise ConfigurationError(
+            f"there is no place for the audit trail, so nothing is revealed: {error.strerror}",
+            hint=f"XDG_STATE_HOME=DIRECTORY checkoutctl {command}",
+        ) from error
     try:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):  # no such user in this container, or no user database on this system

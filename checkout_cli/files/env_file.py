@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from checkout_cli.config.settings import VARIABLES, env_files, exposed, read_env_file, resolve
-from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, read_regular
+from checkout_cli.config.env_files import spelled_alike, values_of
+from checkout_cli.config.settings import VARIABLES, env_files, exposed, read_env_file, resolve, unread_env_files
+from checkout_cli.config.trusted_file import LARGEST_ENV_FILE, read_regular, text_of
 from checkout_cli.config.variables import MASK, Origin, Resolved, Variable, without_password
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.files.atomic_file import atomic_file, make_private
@@ -22,7 +22,6 @@ from checkout_cli.typed import typed
 
 MODE = 0o600
 
-_UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+,=*?&-]*")
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@]*):[^/@]*@")
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*)", re.DOTALL)
 
@@ -31,17 +30,18 @@ _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*
 class EnvFilePlan:
     """What would become of ``.env.local``; ``before`` is ``None`` where there is no such file.
 
-    ``added`` are the variables to write, ``elsewhere`` those that ``.env`` sets and that are left there. ``tighten`` is
-    whether others can read the file, ``obstacle`` why it cannot be written, where that is known beforehand.
+    ``added`` are the variables to write, ``elsewhere`` those that another file sets, by its name, and that are left
+    there. ``tighten`` is whether others can read the file, ``obstacle`` why it cannot be written, where that is known
+    beforehand.
     """
 
-    JSON_KEYS = "path missing=added setInEnv=elsewhere difference"
+    JSON_KEYS = "path missing=added setElsewhere=elsewhere difference"
 
     path: Path
     before: bytes | None
     after: bytes
     added: tuple[str, ...] = ()
-    elsewhere: tuple[str, ...] = ()
+    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tighten: bool = False
     obstacle: str = ""
 
@@ -110,15 +110,17 @@ def plan(
 ) -> EnvFilePlan:
     """What is to be written into the ``.env.local`` of a directory; changes nothing.
 
-    A variable gets the value in force (flag, environment, default), but no secret of the environment. What ``.env``
-    sets stays there, because ``.env.local`` would override it. Raises ``ConfigurationError`` where the file cannot be
+    A variable gets the value in force (flag, environment, default), but no secret of the environment. What ``.env`` or
+    another environment file sets, as the ``.env.production`` of Next.js, stays there, because ``.env.local`` would
+    override it. Raises ``ConfigurationError`` where the file cannot be
     read.
     """
     (path, origin), *weaker = env_files(directory, environ).items()
     insist_on_file(path)
     present = read_env_file(path, origin)  # first, because it says why where it cannot
     before = read_regular(path, LARGEST_ENV_FILE)[0] if path.exists() else None
-    in_env = {name for other, its in weaker for name in read_env_file(other, its)}
+    set_in = {other.name: set(read_env_file(other, its)) for other, its in weaker}
+    set_in |= {other.name: set(names) for other, names in unread_env_files(directory, environ).items()}
     settings = resolve(flags=flags, environ=environ, directory=directory)
     wrong = [item.problem for item in settings.values() if item.problem and item.origin is Origin.FLAG]
     if wrong:
@@ -130,16 +132,18 @@ def plan(
     # What the URL says is said by the URL alone: beside it, the same in other words could only come to contradict it.
     named = [name for name in found if not settings[name].via]
     missing = [name for name in named if VARIABLES[name].name not in present]
-    elsewhere = [name for name in missing if VARIABLES[name].name in in_env]
-    added = [name for name in missing if name not in elsewhere]
+    added = [name for name in missing if not any(VARIABLES[name].name in names for names in set_in.values())]
+    left = [VARIABLES[name].name for name in missing if name not in added]
+    elsewhere = {other: tuple(name for name in left if name in names) for other, names in set_in.items()}
     lines = [line for name in added for line in _lines(settings[name])]
     after = _extended(before, lines)
     _insist_on_meaning(path, before, after, [VARIABLES[name].name for name in added])
     obstacle = ""
     if path.is_symlink() and (added or exposed(path)):
         obstacle = f"{path.name} is a symbolic link to {path.readlink()}; it is not written through"
-    names, left = (tuple(VARIABLES[name].name for name in some) for some in (added, elsewhere))
-    return EnvFilePlan(path, before, after, names, left, exposed(path), obstacle)
+    names = tuple(VARIABLES[name].name for name in added)
+    left_there = {other: its for other, its in elsewhere.items() if its}
+    return EnvFilePlan(path, before, after, names, left_there, exposed(path), obstacle)
 
 
 def _would_contradict(name: str, settings: Mapping[str, Resolved], present: Mapping[str, str]) -> bool:
@@ -222,10 +226,11 @@ def _lines(setting: Resolved) -> Iterator[str]:
 
 
 def quoted(text: str) -> str:
-    """A value for an environment file, in quotes where a reader could take it for more than text."""
-    if _UNQUOTED.fullmatch(text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    """A value for an environment file, as the shop and we read it alike, if it can be written so."""
+    alike = spelled_alike(text)
+    if alike is not None:
+        return alike
+    escaped = text.replace("$", "\\$").replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
@@ -253,9 +258,7 @@ def _insist_on_meaning(path: Path, before: bytes | None, after: bytes, added: li
 
 def parsed(content: bytes) -> dict[str, str | None]:
     """The variables of an environment file's content, as the settings read them."""
-    from dotenv import dotenv_values
-
-    return dict(dotenv_values(stream=io.StringIO(content.decode("utf-8-sig"), newline=None), interpolate=False))
+    return values_of(text_of(content))
 
 
 def _masked(line: str) -> str:

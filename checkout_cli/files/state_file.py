@@ -8,10 +8,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from checkout_cli.files.atomic_file import state_directory, write_atomically
+from checkout_cli.config.trusted_file import read_regular
+from checkout_cli.files.atomic_file import NoHome, state_directory, write_atomically
 
 MOST_ENTRIES = 100
 """The newest are kept."""
+LARGEST = 16 * 2**20
+"""Bytes that are read: far more than so many entries have."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -24,16 +27,24 @@ class StateFile(Generic[_T]):
         self._name = name
         self._kind = kind
         self._moment = moment
-        self._directory = directory
+        self.directory = directory
+        """Another one than the user's state directory, if any."""
 
     @property
     def path(self) -> Path:
-        return (self._directory or state_directory()) / self._name
+        """The file; raises ``OSError`` where there is no place for state."""
+        return (self.directory or state_directory()) / self._name
+
+    def reason(self, error: OSError) -> str:
+        """Why the file cannot be written, with its path where it has one."""
+        why = error.strerror or str(error)
+        return why if isinstance(error, NoHome) else f"{self.path}: {why}"
 
     def read(self) -> dict[str, _T]:
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, self._kind])  # type: ignore[name-defined]
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            content, _ = read_regular(self.path, LARGEST)
+            return msgspec.json.decode(content, type=dict[str, self._kind])  # type: ignore[name-defined]
+        except (OSError, ValueError, msgspec.MsgspecError, UnicodeDecodeError):
             return {}
 
     def write(self, entries: Mapping[str, _T]) -> None:

@@ -73,6 +73,10 @@ class Ended:
             return ExitCode.INTERRUPTED
         return ExitCode.FINDING if self.has_finding else ExitCode.OK
 
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl doctor"
+
 
 class _Stop(Exception):
     def __init__(self, reason: Stopped) -> None:

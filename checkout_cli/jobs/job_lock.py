@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from checkout_cli.errors import DatabaseUnavailable, Locked, RedisUnavailable, TierUnavailable
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.store.checkout_store import CheckoutStore
 
 CLEANUP = "cleanup"
@@ -50,7 +51,12 @@ def new_owner() -> str:
 
 def is_owner(holder: str) -> bool:
     """Whether such a name is one that :func:`new_owner` makes."""
-    return re.fullmatch(r".+:\d+:[0-9a-f]{8}", holder, re.ASCII) is not None
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,255}:\d{1,10}:[0-9a-f]{8}", holder, re.ASCII) is not None
+
+
+def _holder(name: str) -> str:
+    """Who holds a lock, unless that is text of another program's."""
+    return named(name) if re.fullmatch(r"[A-Za-z0-9._:-]{1,300}", name) else "another program"
 
 
 @contextmanager
@@ -68,7 +74,7 @@ def job_lock(store: CheckoutStore, job: str, owner: str) -> Iterator[JobLock]:
     except RedisUnavailable:
         holder, in_redis = _taken_in_database(store, job, owner), False
     if holder is not None:
-        raise Locked(f"skipped: locked by {holder}", hint="")
+        raise Locked(f"skipped: locked by {_holder(holder)}")
     lock = JobLock(store, job, owner, in_redis=in_redis)
     try:
         yield lock

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 from checkout_cli.errors import CardDataRefused
 from checkout_cli.privacy.card_numbers import SHORTEST, holds_card_number, may_hold_card_number
-
-HIDDEN = "********"
+from checkout_cli.privacy.personal_ids import HIDDEN, is_personal_name
 
 _DEEPEST = 64
 """Deeper than any session may be, which is refused for that."""
@@ -143,13 +142,18 @@ def _in_object(fields: Mapping[Any, Any], outer: str, depth: int) -> Found | Non
             continue  # refused as no JSON
         nature = _nature(outer, name) if len(name) <= _LONGEST_NAME else _nature("", outer)
         if nature.forbidden and _is_something(value):
-            return f".{name}", _BY_NAME
+            return f".{_shown(name)}", _BY_NAME
         if len(name) >= SHORTEST and holds_card_number(name, bar_codes=_nature("", outer).product):
             return f".{HIDDEN}", _IN_NAME
         found = _in_value(value, name, nature, depth)
         if found is not None:
-            return f".{name}{found[0]}", found[1]
+            return f".{_shown(name)}{found[0]}", found[1]
     return None
+
+
+def _shown(name: str) -> str:
+    """A field's name in a path: some programs key objects by e-mail address or phone."""
+    return HIDDEN if is_personal_name(name) else name
 
 
 def _in_value(value: Any, name: str, nature: Nature, depth: int) -> Found | None:

@@ -10,8 +10,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, value_of
+from checkout_cli.store.redis.clients import Client
+from checkout_cli.store.redis.clients import parsed as parsed_clients
 from checkout_cli.store.redis.commands import Command, decoded
+from checkout_cli.store.redis.monitor import client_address
 from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
 
@@ -80,7 +83,8 @@ class SlowCommand(NamedTuple):
     """Milliseconds since the epoch."""
     microseconds: int
     arguments: list[bytes]
-    client: str
+    client: str = ""
+    client_name: str = ""
 
 
 class LatencyEvent(NamedTuple):
@@ -142,6 +146,11 @@ class Inspector(KeyQuestions):
         seconds, microseconds = self._ask("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
 
+    def client_list(self) -> bytes:
+        """Who is connected, a line each (CLIENT LIST); nothing where that is denied."""
+        reply = value_of(self.replies(("CLIENT", "LIST"))[0], CommandDenied, CommandUnknown)
+        return reply if isinstance(reply, bytes) else b""
+
     def cluster_info(self) -> Info:
         return Info.parse(self._ask("CLUSTER", "INFO"))
 
@@ -161,10 +170,15 @@ class Inspector(KeyQuestions):
                 int(raw[1]) * 1000,
                 int(raw[2]),
                 [part for part in raw[3] if isinstance(part, bytes)],
-                decoded(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else "",  # before Redis 4 without
+                client_address(raw[4]) if len(raw) > 4 and isinstance(raw[4], bytes) else "",  # before Redis 4 without
+                decoded(raw[5]) if len(raw) > 5 and isinstance(raw[5], bytes) else "",
             )
             for raw in self._ask("SLOWLOG", "GET", limit)
         ]
+
+    def clients(self) -> list[Client]:
+        """Who is connected; nobody where that is denied."""
+        return parsed_clients(self.client_list())
 
     def slow_log_length(self) -> int:
         return int(self._ask("SLOWLOG", "LEN"))

@@ -12,10 +12,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from checkout_cli.config.addresses import ip_address
 from checkout_cli.servers.installation import SERVERS, Installation
+from checkout_cli.store.resolver import Deadline, resolved
 
+LONGEST_LOOKUP = 2.0
+"""Seconds for the addresses of a name."""
 _LISTENING = "0A"
 """A listening socket's state (Linux, include/net/tcp_states.h)."""
 _CREDENTIALS = "3i"
@@ -104,8 +108,8 @@ class Machine:
     def addresses_of(self, host: str) -> set[str]:
         """The addresses of a host; none where it is unknown."""
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
+            found = resolved(host, 0, Deadline(LONGEST_LOOKUP))
+        except OSError:
             return set()
         return {str(address[0]) for *_, address in found}
 
@@ -176,6 +180,24 @@ class Machine:
         """Everything that listens on a port."""
         found = [(address, pid) for address, listened, pid in self._listening() if listened == port]
         return [Listener(address, port, self.process(pid) if pid else None) for address, pid in found]
+
+    def peers(self, port: int) -> list[str]:
+        """The other end of each connection to a port of this machine: its address, and its process if that is here."""
+        import psutil
+
+        try:
+            found = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_ESTABLISHED]
+        except psutil.Error:  # only root may ask about others', on macOS
+            return []
+        ends = {each.laddr: each.pid for each in found if each.pid}
+        others = [each.raddr for each in found if each.laddr.port == port]
+        here = {pid: self.process(pid) for pid in {ends[other] for other in others if other in ends}}
+
+        def called(other: Any) -> str:
+            process = here.get(ends.get(other))
+            return f"{other.ip} by {process}" if process else str(other.ip)
+
+        return [called(other) for other in others]
 
     def ports_of(self, processes: Sequence[Process]) -> set[int]:
         """The ports that processes listen on, as far as we may see."""

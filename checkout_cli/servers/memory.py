@@ -7,6 +7,11 @@ from typing import Any, Self
 
 from checkout_cli.servers.inspection import Info
 
+KEEP = "checkoutctl memory tune --policy noeviction"
+"""A full server refuses the write then, and the store keeps the session in the database."""
+MORE_ROOM = "checkoutctl memory tune --advise"
+NEARLY_FULL = 0.95
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -79,6 +84,13 @@ class Memory:
     def evicts_sessions(self) -> bool:
         """Whether it evicts live sessions when full: they all have a time to live."""
         return self.policy not in {"", "noeviction"}
+
+    @property
+    def before_filling(self) -> str:
+        """What to type before more is written there; empty where there is room, and nothing that it throws away."""
+        if self.limit is None or self.counted < NEARLY_FULL * self.limit:
+            return ""
+        return KEEP if self.evicts_sessions else MORE_ROOM
 
     @property
     def refuses_writes(self) -> bool:

@@ -30,6 +30,10 @@ class Partial:
         """A partial answer is a finding."""
         return ExitCode.FINDING if self.partial else ExitCode.OK
 
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl doctor"
+
 
 @dataclass(frozen=True)
 class PerServer(Partial, Generic[T]):

@@ -22,10 +22,12 @@ from checkout_cli.errors import (
     TierUnavailable,
     WrongKeyType,
 )
-from checkout_cli.keys import checkout_id_of, is_accepted_id, pattern_of, session_key
+from checkout_cli.keys import beginning_of_ids, checkout_id_of, pattern_of, possible_id, session_key
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Session, TierName, decode
 from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.flush_log import FlushLog
+from checkout_cli.store.database.inspection import known_beginnings
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.protocol.flushing import Flush
 from checkout_cli.store.protocol.ids import writes
@@ -36,6 +38,7 @@ from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.commands import decoded
 from checkout_cli.store.redis.index import RedisIndex
 from checkout_cli.store.redis.opened import Look, Opened
+from checkout_cli.typed import typed
 
 PAGE = 50
 """Sessions that are fetched whole at a time."""
@@ -67,9 +70,12 @@ class Admin:
 
     # One session
 
-    def inspect(self, checkout_id: str) -> Sighting:
-        """One session, from the most trustworthy tier; raises a kind of ``SessionNotFound``, or ``TierUnavailable``."""
-        look, redis_away = self._look(checkout_id)
+    def inspect(self, checkout_id: str, *, ended: bool = False) -> Sighting:
+        """One session, from the most trustworthy tier, with ``ended`` also the row of an expired one.
+
+        Raises a kind of ``SessionNotFound``, or ``TierUnavailable``.
+        """
+        look, redis_away = self._look(possible_id(checkout_id))
         try:
             row = self.database.read(checkout_id)
             expected = self._expected({checkout_id: look}, {} if row is None else {checkout_id: row})
@@ -80,12 +86,14 @@ class Admin:
             session = copy.session and msgspec.structs.replace(copy.session, verified=False)
             return msgspec.structs.replace(copy, session=session)
         if row is not None and row.body is None:
-            raise SessionDeleted(f"session {checkout_id} was deleted")
+            raise SessionDeleted(f"session {named(checkout_id)} was deleted", hint=_why(checkout_id))
         found = self._judge(checkout_id, look, row, expected.get(checkout_id))
         if found is None and row is None:
             return self._from_memory(checkout_id, redis_away)
+        if found is None and row is not None and ended:
+            return row_seen(row)
         if found is None:
-            raise SessionExpired(f"session {checkout_id} has expired")
+            raise SessionExpired(f"session {named(checkout_id)} has expired", hint=_why(checkout_id))
         return found
 
     def _look(self, checkout_id: str) -> tuple[Look, RedisUnavailable | None]:
@@ -103,7 +111,7 @@ class Admin:
             return row_seen(kept.record, TierName.MEMORY)
         if away is not None:
             raise away
-        raise SessionNotFound(f"no session {checkout_id!r}")
+        raise SessionNotFound(f"no session {named(checkout_id)!r}")
 
     # All sessions
 
@@ -279,11 +287,30 @@ class Admin:
 
     def matching(self, prefix: str, limit: int = 2) -> list[str]:
         """At most ``limit`` ids that begin with ``prefix``, of every durable tier; raises ``TierUnavailable``."""
+        return self._beginning(
+            prefix,
+            limit,
+            in_database=lambda: self.database.matching(prefix, limit),
+            in_redis=lambda: self._matching_keys(prefix, limit),
+        )
+
+    def known(self, prefix: str, limit: int = 2) -> list[str]:
+        """:meth:`matching`, with deleted sessions, and those of which only a conflict or an index entry is left."""
+        return self._beginning(
+            prefix,
+            limit,
+            in_database=lambda: known_beginnings(self.database, prefix, limit),
+            in_redis=lambda: self._matching_keys(prefix, limit) or self.index.matching(prefix, limit),
+        )
+
+    def _beginning(
+        self, prefix: str, limit: int, *, in_database: Callable[[], list[str]], in_redis: Callable[[], list[str]]
+    ) -> list[str]:
         sources: list[Callable[[], list[str]]] = []
-        if is_accepted_id(prefix.ljust(8, "0")):  # else no id of ours begins so, and it may be no text for a database
-            sources.append(lambda: self.database.matching(prefix, limit))
+        if beginning_of_ids(possible_id(prefix)):  # else it may be no text for a database
+            sources.append(in_database)
         if self.settings.enable_checkout_sessions:
-            sources.append(lambda: self._matching_keys(prefix, limit))
+            sources.append(in_redis)
         found: set[str] = set()
         problems: list[TierUnavailable | AccessDenied] = []
         for source in sources:
@@ -321,6 +348,10 @@ class Admin:
             checkout_id, fields, value.version, TierName.REDIS, dirty=writes(value.ids), external=value.is_external
         )
         return Sighting(checkout_id, TierName.REDIS, session, expires_at, look.size)
+
+
+def _why(checkout_id: str) -> str:
+    return typed("checkoutctl sessions why {}", checkout_id) or "checkoutctl sessions list"
 
 
 def _stands(copy: Sighting, row: Record | None) -> bool:

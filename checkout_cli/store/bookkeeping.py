@@ -7,7 +7,8 @@ Exact figures come from the database (:meth:`CheckoutStore.totals`).
 
 Each minute counts ``created``, ``updated`` (once for all that one flush brings, and for an external session that is
 taken in), ``completed``, ``failed`` and ``cancelled``; a deletion counts nothing. ``create:N`` and ``update:N`` are
-histograms of how long the calls took.
+histograms of how long the calls took. Each minute's reads and writes by tier (``tier_counts``) have a hash of their
+own, which plain commands count: a server without scripts is one of those that they are to show.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from typing import Any
 from checkout_cli.clock import Clock
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError
-from checkout_cli.keys import minute_key, user_key
+from checkout_cli.keys import minute_key, tiers_key, user_key
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import PaymentStatus, decode, is_completed, iso
+from checkout_cli.store.after_fork import in_each_child
 from checkout_cli.store.histogram import bucket_of
 from checkout_cli.store.records import Record
 from checkout_cli.store.redis.commands import Command, Script, encoded, register
 from checkout_cli.store.redis.tier import RedisTier
+from checkout_cli.store.tier_counts import TierCounts
 
 USER_FIELDS = ("firstSeen", "lastSeen", "checkoutsStarted", "checkoutsCompleted", "checkoutsFailed", "lastStatus")
 """All that is ever kept of a user: two moments, three numbers, and one of the payment statuses."""
@@ -61,9 +65,9 @@ def tracked_id(user_id: object) -> str | None:
     """The id by which a user is tracked; ``None`` for what may be personal: other signs, a phone or card number."""
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         user_id = str(user_id)
-    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id) or _TELLING_NUMBER.fullmatch(user_id):
+    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
         return None
-    return user_id
+    return None if _TELLING_NUMBER.fullmatch(user_id) or is_personal(user_id) else user_id
 
 
 class Bookkeeping:
@@ -79,8 +83,17 @@ class Bookkeeping:
         self._user_ttl = int(settings.user_ttl * 1000)
         self._lock = threading.Lock()
         self._minutes: dict[int, Counter[str]] = {}
+        self.tiers = TierCounts()
+        self._tier_minutes: dict[int, Counter[str]] = {}
         self._users: deque[Command] = deque(maxlen=TRACKS_KEPT)
         self._sent_at = float("-inf")
+        in_each_child(self, Bookkeeping._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """The parent sends what it has counted; another of its threads may hold the lock."""
+        self._lock = threading.Lock()
+        self._minutes, self._tier_minutes, self.tiers = {}, {}, TierCounts()
+        self._users = deque(maxlen=TRACKS_KEPT)
 
     def count(self, seen: Record | None, fields: Mapping[str, Any]) -> None:
         """Count a write, once: the database accepted ``fields`` in place of ``seen``, or of nothing."""
@@ -105,11 +118,14 @@ class Bookkeeping:
             self.send_due()
 
     def _add(self, *names: str) -> None:
-        minute = self._clock.wall() // 60_000
         with self._lock:
-            self._minutes.setdefault(minute, Counter()).update(names)
-            if len(self._minutes) > MINUTES_KEPT:
-                del self._minutes[min(self._minutes)]
+            self._of_this_minute(self._minutes).update(names)
+
+    def _of_this_minute(self, minutes: dict[int, Counter[str]]) -> Counter[str]:
+        counts = minutes.setdefault(self._clock.wall() // 60_000, Counter())
+        if len(minutes) > MINUTES_KEPT:
+            del minutes[min(minutes)]
+        return counts
 
     def _track(self, happened: Sequence[str], fields: Mapping[str, Any]) -> None:
         counters = [_TRACKED[transition] for transition in happened if transition in _TRACKED]
@@ -131,15 +147,20 @@ class Bookkeeping:
 
     def flush(self) -> None:
         """Send the counts in one exchange; a failure is only logged."""
-        if self._redis.breaker.is_open or not (self._minutes or self._users):
+        if self._counts:
+            with self._lock:
+                if taken := self.tiers.take():
+                    self._of_this_minute(self._tier_minutes).update(taken)
+        if self._redis.breaker.is_open or not (self._minutes or self._users or self._tier_minutes):
             return
         self._sent_at = self._clock.elapsed()
         with self._lock:
-            minutes, users = self._minutes, list(self._users)
-            self._minutes = {}
+            minutes, tiers, users = self._minutes, self._tier_minutes, list(self._users)
+            self._minutes, self._tier_minutes = {}, {}
             self._users.clear()
+        by_tier = [command for each in tiers.items() for command in self._counting_tiers(*each)]
         try:
-            _, replies = self._redis.exchange(*starmap(self._counting, minutes.items()), *users, lenient=True)
+            _, replies = self._redis.exchange(*starmap(self._counting, minutes.items()), *by_tier, *users, lenient=True)
         except CheckoutError as error:
             replies = [error]
         for reply in replies:
@@ -149,6 +170,11 @@ class Bookkeeping:
     def _counting(self, minute: int, counts: Mapping[str, int]) -> Command:
         pairs = [part for pair in counts.items() for part in pair]
         return _COUNT.call(encoded(minute_key(minute)), self._statistics_ttl, *pairs)
+
+    def _counting_tiers(self, minute: int, counts: Mapping[str, int]) -> list[Command]:
+        key = encoded(tiers_key(minute))
+        counting: list[Command] = [("HINCRBY", key, name, number) for name, number in counts.items()]
+        return [*counting, ("PEXPIRE", key, self._statistics_ttl)]
 
 
 def _happened(seen: Record | None, fields: Mapping[str, Any]) -> list[str]:

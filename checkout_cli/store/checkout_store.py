@@ -11,6 +11,7 @@ import random
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self
 
@@ -27,7 +28,8 @@ from checkout_cli.errors import (
     SessionExpired,
     WriteConflict,
 )
-from checkout_cli.keys import accepted_id
+from checkout_cli.keys import accepted_id, possible_id
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Acknowledgement, Durability, PaymentStatus, Session, TierName, decode
 from checkout_cli.store.admin import Admin
 from checkout_cli.store.bookkeeping import Bookkeeping
@@ -68,12 +70,13 @@ _Arguments = ParamSpec("_Arguments")
 def _measured(
     call: Callable[Concatenate[CheckoutStore, _Arguments], Acknowledgement],
 ) -> Callable[Concatenate[CheckoutStore, _Arguments], Acknowledgement]:
-    """Note the duration of each call that succeeds."""
+    """Note the duration of each call that succeeds, and its acknowledgement."""
 
     @functools.wraps(call)
     def timed(store: CheckoutStore, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> Acknowledgement:
         started = store.clock.elapsed()
         answer = call(store, *arguments, **options)
+        store.bookkeeping.tiers.wrote(answer)
         store.bookkeeping.took(call.__name__, store.clock.elapsed() - started)
         return answer
 
@@ -127,11 +130,12 @@ class CheckoutStore:
         return cls(settings, RedisAdmin(settings), DatabaseAdmin(settings))
 
     def close(self) -> None:
-        """Write down the notes and counts, and close all connections."""
-        self.notes.write_down()
-        self.bookkeeping.flush()
-        self.redis.close()
-        self.database.close()
+        """Write down the notes and counts, and close all connections, whatever of it fails."""
+        with ExitStack() as closing:
+            closing.callback(self.database.close)
+            closing.callback(self.redis.close)
+            closing.callback(self.bookkeeping.flush)
+            closing.callback(self.notes.write_down)
 
     def __enter__(self) -> Self:
         return self
@@ -149,7 +153,13 @@ class CheckoutStore:
         Raises ``SessionNotFound`` (or ``SessionExpired`` or ``SessionDeleted``, its kinds), ``SessionCorrupt`` where no
         tier has a good copy, or ``TierUnavailable`` where it may exist. Without Redis, external sessions are not found.
         """
+        session = self._read(checkout_id)
+        self.bookkeeping.tiers.reads[session.tier] += 1
+        return session
+
+    def _read(self, checkout_id: str) -> Session:
         reading = self.reading
+        possible_id(checkout_id)
         if self.settings.enable_checkout_sessions:
             reading.look_around()
         before = self.lease.before(checkout_id)
@@ -179,7 +189,7 @@ class CheckoutStore:
         is_chosen = checkout_id is not None or fields.get("checkoutId") is not None
         opened = self.reading.open(record.checkout_id, expect_missing=True)
         if opened is not None and opened.found_something:
-            raise SessionExists(f"session {record.checkout_id} exists already")
+            raise SessionExists(f"session {named(record.checkout_id)} exists already")
         if opened is not None and self._prefers_redis(require):
             is_free = not is_chosen or self._is_free(record.checkout_id)
             questionable = is_free is None
@@ -279,7 +289,7 @@ class CheckoutStore:
         ``write_id`` names the deletion for :meth:`restore`. Raises ``SessionNotFound``, ``WriteConflict`` or
         ``DatabaseUnavailable``.
         """
-        opened = self.reading.open(checkout_id)
+        opened = self.reading.open(possible_id(checkout_id))
         name = write_id or first_of(self._new_token())
         try:
             settled = self.reading.settled(checkout_id, opened, adopt=False)
@@ -302,7 +312,7 @@ class CheckoutStore:
         """
         self._versions.check_age(record.checkout_id, record.created_at)
         if record.expires_at <= self.clock.wall():
-            raise SessionExpired(f"session {record.checkout_id} would have expired meanwhile")
+            raise SessionExpired(f"session {named(record.checkout_id)} would have expired meanwhile")
         opened = self.reading.open(record.checkout_id, expect_missing=True)
         if opened is not None and opened.found_something:
             return False
@@ -314,7 +324,8 @@ class CheckoutStore:
     # Writing
 
     def _prefers_redis(self, require: Durability | None) -> bool:
-        return self.settings.durability == Durability.REDIS and require is not Durability.DATABASE
+        is_wanted = self.settings.durability == Durability.REDIS and require is not Durability.DATABASE
+        return is_wanted and self.redis.requirements.allow_flushes
 
     def _is_free(self, checkout_id: str) -> bool | None:
         """Whether nobody has had an id; ``None`` if only the database would know."""
@@ -326,8 +337,8 @@ class CheckoutStore:
     def _taken(self, checkout_id: str) -> SessionExists | SessionDeleted:
         row = self.database.read(checkout_id)
         if row is not None and row.body is None:
-            return SessionDeleted(f"session {checkout_id} was deleted; ids are never reused")
-        return SessionExists(f"session {checkout_id} exists already")
+            return SessionDeleted(f"session {named(checkout_id)} was deleted; ids are never reused")
+        return SessionExists(f"session {named(checkout_id)} exists already")
 
     def _updated_in_redis(
         self, checkout_id: str, changes: Changes, require: Durability | None
@@ -367,4 +378,4 @@ class CheckoutStore:
 
 
 def _outrun(checkout_id: str) -> WriteConflict:
-    return WriteConflict(f"session {checkout_id} was changed by others {WRITE_ATTEMPTS} times in a row")
+    return WriteConflict(f"session {named(checkout_id)} was changed by others {WRITE_ATTEMPTS} times in a row")

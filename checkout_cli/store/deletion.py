@@ -11,6 +11,7 @@ import msgspec
 from checkout_cli.clock import Clock
 from checkout_cli.errors import SessionDeleted, SessionNotFound, WriteConflict
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.privacy.personal_ids import id_beginning, named
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.flusher import Settled
 from checkout_cli.store.lease import Lease
@@ -50,10 +51,10 @@ class Deletion:
         opened = None if settled is None else settled.opened
         if row is not None and row.body is None:
             self.publisher.publish(row, settled)
-            raise SessionDeleted(f"session {checkout_id} was deleted already")
+            raise SessionDeleted(f"session {named(checkout_id)} was deleted already")
         if seen is not None and not _is_as_seen(row, opened, seen, digest):
             self.publisher.release_claim(checkout_id, opened)
-            raise WriteConflict(f"session {checkout_id} has changed since it was looked at")
+            raise WriteConflict(f"session {named(checkout_id)} has changed since it was looked at")
         if row is None:
             return self._external(checkout_id, opened, write_id)
         return self._row(row, settled, write_id)
@@ -75,7 +76,7 @@ class Deletion:
     def _external(self, checkout_id: str, opened: Opened | None, write_id: str) -> bool:
         if opened is None or not opened.found_something:
             self.publisher.release_claim(checkout_id, opened)
-            raise SessionNotFound(f"no session {checkout_id!r}")
+            raise SessionNotFound(f"no session {named(checkout_id)!r}")
         now = self.clock.wall()
         is_ours = is_accepted_id(checkout_id)  # no other can be adopted, so that only its own program can bring it back
         if is_ours and not self.database.insert_tombstone(checkout_id, now=now, write_id=write_id):
@@ -102,7 +103,7 @@ class Deletion:
             return False
         is_deleted = self._row(record, Settled(opened), first_of(self.new_token()), by_external_writer=True)
         if is_deleted:
-            _log.info("session %.8s… was deleted by an external writer", record.checkout_id)
+            _log.info("session %s was deleted by an external writer", id_beginning(record.checkout_id))
         return is_deleted
 
     def restore(self, record: Record, opened: Opened | None, deletion: str) -> bool:

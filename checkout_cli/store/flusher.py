@@ -16,6 +16,7 @@ import msgspec
 from checkout_cli.clock import Clock
 from checkout_cli.errors import SessionCorrupt
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.privacy.personal_ids import id_beginning
 from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.flush_log import Dirty, Flushed, FlushLog, Source
@@ -73,7 +74,9 @@ class Flusher:
                 if row is None:
                     return Settled(opened)
                 kept = self.flush_log.keep_unreadable(checkout_id, opened.raw, row, self.clock.wall())
-                _log.warning("session %.8s… in Redis was no session: checkoutctl sync --conflicts", checkout_id)
+                _log.warning(
+                    "session %s in Redis was no session: checkoutctl sync --conflicts", id_beginning(checkout_id)
+                )
                 return Settled(opened, opened.raw, kept)
             if opened.value.kind is Kind.UNSTAMPED and not adopt and self.database.read(checkout_id) is None:
                 return Settled(opened)
@@ -99,8 +102,8 @@ class Flusher:
             seen = None if before is None else msgspec.structs.replace(record, body=before)
             self.bookkeeping.count(seen, decode(record.body))
         if flushed.conflict:
-            text = "a write of session %.8s… could not stand as it was: see checkoutctl sync --conflicts"
-            _log.warning(text, checkout_id)
+            text = "a write of session %s could not stand as it was: see checkoutctl sync --conflicts"
+            _log.warning(text, id_beginning(checkout_id))
         return flushed
 
     def put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int) -> Replaced:

@@ -10,7 +10,7 @@ import threading
 
 from checkout_cli.clock import Clock
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable
+from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, RedisUnavailable
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.epochs import Epochs
 from checkout_cli.store.notes import Notes
@@ -78,8 +78,8 @@ class Lease:
             if self._epochs is not None:
                 self._recognize(self._epochs.current())
             pending, external = self._database.look(MOST_PENDING + 1)
-        except (DatabaseUnavailable, RedisUnavailable):
-            return None
+        except (DatabaseUnavailable, DatabaseDenied, RedisUnavailable):
+            return None  # without a lease, each read asks the database, which says what it thinks of that
         self.sees_external_writers = external.are_recent(self._clock.wall())
         self._pending = {row.checkout_id: Distrust(row.version, row.write_id) for row in pending}
         with self._lock:  # what was found if it is still pending is forgotten: an outage would fill the memory

@@ -8,6 +8,7 @@ import msgspec
 
 from checkout_cli.clock import Clock
 from checkout_cli.errors import WriteConflict
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, decode
 from checkout_cli.store.database.flush_log import Dirty, FlushLog, Source
 from checkout_cli.store.memory_tier import Kept, MemoryTier
@@ -68,7 +69,7 @@ class MemoryAlone:
     def _keep(self, record: Record, write_id: str, seen: Kept | None) -> Acknowledgement:
         write_ids = (*(seen.write_ids if seen else ()), write_id)
         if not self.memory.keep(record, write_ids, seen=seen, now=self.clock.wall()):
-            raise WriteConflict(f"session {record.checkout_id} was changed by another thread meanwhile")
+            raise WriteConflict(f"session {named(record.checkout_id)} was changed by another thread meanwhile")
         return Acknowledgement(_session(record), Durability.MEMORY, published=False)
 
 

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import logging
 import threading
+from itertools import islice
+from typing import TypeVar
 
 from cachetools import LRUCache
 
-from checkout_cli.errors import DatabaseUnavailable
+from checkout_cli.errors import CheckoutError, DatabaseUnavailable, NotStorable
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.records import Epoch
 
 KEPT_NOTES = 500
 """Notes that are kept before they are written down without waiting for the next look."""
+MOST_NOTES = 100_000
+"""Notes of each kind that are kept while the database is unavailable; the oldest are dropped."""
 KNOWN_SESSIONS = 100_000
 """Sessions of which a process remembers how far the database's expiry is."""
 
 _log = logging.getLogger("checkout_cli.store")
+
+T = TypeVar("T")
 
 
 class Notes:
@@ -34,6 +40,7 @@ class Notes:
         self._touched: dict[str, int] = {}
         self._proofs: dict[str, str] = {}
         self._refilled = 0
+        self._is_loss_told = False
         self._known_expiry: LRUCache[str, int] = LRUCache(KNOWN_SESSIONS)
 
     def published(self, checkout_id: str, version: int, epoch: Epoch | None) -> None:
@@ -85,6 +92,8 @@ class Notes:
                 published, touched, proofs = self._published, self._touched, self._proofs
                 self._published, self._touched, self._proofs = {}, {}, {}
                 refilled, self._refilled = self._refilled, 0
+            if not (published or touched or proofs or refilled):
+                return
             try:
                 for epoch in {epoch for _, epoch in published.values()}:
                     versions = {name: version for name, (version, noted_for) in published.items() if noted_for == epoch}
@@ -93,10 +102,25 @@ class Notes:
                 self._database.note_proofs(proofs)
                 if refilled:
                     self._database.note_refilled(refilled)
+                self._is_loss_told = False
+            except NotStorable as error:
+                self._lost(error)
             except DatabaseUnavailable as error:
                 _log.debug("notes are kept: %s", error)
                 with self._lock:
-                    self._published = published | self._published
-                    self._touched = touched | self._touched
-                    self._proofs = proofs | self._proofs
+                    self._published = _kept(published | self._published)
+                    self._touched = _kept(touched | self._touched)
+                    self._proofs = _kept(proofs | self._proofs)
                     self._refilled += refilled
+            except CheckoutError as error:  # denied, say: waiting does not help, and no read fails for a note
+                self._lost(error)
+
+    def _lost(self, error: CheckoutError) -> None:
+        if not self._is_loss_told:
+            _log.warning("notes cannot be written down, and are lost: %s; %s", error, error.hint)
+        self._is_loss_told = True
+
+
+def _kept(notes: dict[str, T]) -> dict[str, T]:
+    """The newest notes; in a long outage there may be any number."""
+    return dict(islice(notes.items(), max(0, len(notes) - MOST_NOTES), None))

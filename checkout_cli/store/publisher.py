@@ -15,13 +15,17 @@ import msgspec
 from checkout_cli.clock import Clock
 from checkout_cli.errors import (
     AccessDenied,
-    DatabaseUnavailable,
+    CheckoutError,
+    CommandDenied,
+    CommandUnknown,
+    NotStorable,
     RedisUnavailable,
     SessionCorrupt,
     SlotMoved,
     SlotMoving,
     WrongKeyType,
 )
+from checkout_cli.privacy.personal_ids import id_beginning, named
 from checkout_cli.store.database.flush_log import Flushed
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.flusher import Flusher, Settled
@@ -63,12 +67,22 @@ class Publisher:
             return False
         try:
             return self.bring(record, settled.opened, accounted=settled.accounted).is_published
-        except (RedisUnavailable, AccessDenied, SessionCorrupt, DatabaseUnavailable) as error:
+        except CheckoutError as error:
             # Committed is committed: whatever goes wrong from here on is no reason to refuse the write.
-            _log.info("session %.8s… stays pending: %s", record.checkout_id, error)
+            _log.info("session %s stays pending: %s", id_beginning(record.checkout_id), error)
+            self.note_refusal(record.checkout_id, error)
             if not isinstance(error, SlotMoving):  # which is no reason to believe less of the server that has it
                 self.lease.invalidate(record.checkout_id)
             return False
+
+    def note_refusal(self, checkout_id: str, error: CheckoutError) -> None:
+        """Where a command was denied or unknown, find out what else the session's server lacks."""
+        if not isinstance(error, (CommandDenied, CommandUnknown)):
+            return
+        try:
+            self.redis.requirements.refused(checkout_id)
+        except (RedisUnavailable, AccessDenied) as away:
+            _log.debug("what Redis lacks stays unknown: %s", away)
 
     def bring(self, record: Record, opened: Opened, *, accounted: bytes | None = None) -> Outcome:
         """:meth:`publish` with its outcome; raises ``RedisUnavailable``, ``DatabaseUnavailable``, ``SessionCorrupt``"""
@@ -83,7 +97,7 @@ class Publisher:
                 return outcome
             if there.problem is not None:
                 raise WrongKeyType(
-                    f"something that is not a session lies at the key of {record.checkout_id!r}: {there.problem}"
+                    f"something that is not a session lies at the key of {named(record.checkout_id)!r}: {there.problem}"
                 )
             settled = self.flusher.settle(record.checkout_id, there, ends_at=record.expires_at)
             row = self._row_of(record.checkout_id, settled)
@@ -188,17 +202,19 @@ class Publisher:
             _log.info("the index stays where it is: %s", error)
         for checkout_id in due[:AT_ONCE]:
             try:
+                self.redis.requirements.insist(checkout_id)
                 self.publish_row(checkout_id)
-            except SessionCorrupt as error:  # another program keeps something else at this key: it stays distrusted
+            except (SessionCorrupt, NotStorable) as error:  # this one only: it stays distrusted
                 _log.warning("a session cannot be published: %s", error)
-            except DatabaseUnavailable as error:
+            except (RedisUnavailable, CommandDenied) as error:  # in a cluster, another server may have the next one
+                self.note_refusal(checkout_id, error)
+                _log.debug("a pending row stays pending: %s", error)
+            except CheckoutError as error:  # unavailable, or denied: it is not what the reader has asked for
                 _log.debug("pending rows stay pending: %s", error)
                 return
-            except RedisUnavailable as error:  # in a cluster, another server may have the next one
-                _log.debug("a pending row stays pending: %s", error)
         try:
             self._flush_some()
-        except (RedisUnavailable, DatabaseUnavailable) as error:
+        except CheckoutError as error:
             _log.debug("dirty sessions stay dirty: %s", error)
 
     def _flush_some(self) -> None:
@@ -206,8 +222,8 @@ class Publisher:
         for checkout_id, look in zip(checkout_ids, self.redis.look(checkout_ids), strict=True):
             try:
                 self.flush_seen(checkout_id, look)
-            except (SessionCorrupt, SlotMoving) as error:  # one must not keep the others, nor who reads another session
-                _log.warning("session %.8s… cannot be brought to the database: %s", checkout_id, error)
+            except (SessionCorrupt, SlotMoving, NotStorable) as error:  # one must not keep the others, nor a reader
+                _log.warning("session %s cannot be brought to the database: %s", id_beginning(checkout_id), error)
 
     def release_claim(self, checkout_id: str, opened: Opened | None) -> None:
         """Release our fill claim, if any, so that misses leave nothing behind."""

@@ -9,6 +9,7 @@ import msgspec
 from checkout_cli.clock import Clock
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
+    CommandDenied,
     RedisUnavailable,
     SessionDeleted,
     SessionExpired,
@@ -17,6 +18,7 @@ from checkout_cli.errors import (
     WrongKeyType,
 )
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Session, TierName, decode, milliseconds_of, with_expiry
 from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.tier import DatabaseTier
@@ -58,6 +60,8 @@ class Reading:
         if due is not None:
             self.publisher.look_around(due)
             self.bookkeeping.send_due()
+        elif self.redis.breaker.is_open:
+            self.bookkeeping.send_due()  # nothing is sent, and each minute's reads are put aside
 
     def open(self, checkout_id: str, *, expect_missing: bool = False) -> Opened | None:
         """The first step of every operation: the value in Redis; ``None`` if that is unavailable or switched off."""
@@ -81,7 +85,8 @@ class Reading:
             settled = self.flusher.settle(checkout_id, opened, adopt=adopt)
         except SlotMoving:  # it stays where it is until a later read or write of the session
             return None
-        except RedisUnavailable:
+        except (RedisUnavailable, CommandDenied) as error:
+            self.publisher.note_refusal(checkout_id, error)
             self.lease.invalidate(checkout_id)
             return None
         if settled.flushed is not None and settled.flushed.record is None:
@@ -165,14 +170,14 @@ class Reading:
         opened = None if settled is None else settled.opened
         if record.body is None:
             self.publisher.publish(record, settled)
-            raise SessionDeleted(f"session {record.checkout_id} was deleted")
+            raise SessionDeleted(f"session {named(record.checkout_id)} was deleted")
         self.versions.check_age(record.checkout_id, record.created_at)
         if record.expires_at <= self.clock.wall() and (opened is None or opened.raw is None):
             self.publisher.release_claim(record.checkout_id, opened)
-            raise SessionExpired(f"session {record.checkout_id} has expired")
+            raise SessionExpired(f"session {named(record.checkout_id)} has expired")
         if opened is not None and opened.raw is None and opened.problem is None:
             if self.deletion.honour(record, opened):
-                raise SessionDeleted(f"session {record.checkout_id} was deleted by an external writer")
+                raise SessionDeleted(f"session {named(record.checkout_id)} was deleted by an external writer")
             if self.lease.sees_external_writers:
                 self.notes.refilled()
         return record.body
@@ -180,12 +185,14 @@ class Reading:
     def without_row(self, checkout_id: str, opened: Opened | None) -> Session:
         """The session without a row: an external writer's, or none."""
         if opened is not None and opened.problem is not None:
-            raise WrongKeyType(f"something that is not a session lies at the key of {checkout_id!r}: {opened.problem}")
+            raise WrongKeyType(
+                f"something that is not a session lies at the key of {named(checkout_id)!r}: {opened.problem}"
+            )
         if opened is None or opened.raw is None or opened.value is None:
             self.publisher.release_claim(checkout_id, opened)
-            raise SessionNotFound(f"no session {checkout_id!r}")
+            raise SessionNotFound(f"no session {named(checkout_id)!r}")
         if opened.value.base or not opened.value.is_external:
-            raise SessionExpired(f"session {checkout_id} has ended: the database no longer has it")
+            raise SessionExpired(f"session {named(checkout_id)} has ended: the database no longer has it")
         fields = decode(opened.value.body)
         self.versions.check_age(checkout_id, milliseconds_of(fields.get("createdAt")))
         return Session(checkout_id, fields, 0, TierName.REDIS, external=True)

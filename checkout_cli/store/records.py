@@ -51,6 +51,10 @@ class Sighting(msgspec.Struct, frozen=True):
     problem: Problem | None = None
     detail: str = ""
 
+    def has_expired(self, now: int) -> bool:
+        """Whether it is the row of a session that has ended; ``now`` is in milliseconds."""
+        return self.tier is TierName.DATABASE and self.expires_at is not None and self.expires_at <= now
+
 
 class Count(msgspec.Struct, frozen=True):
     """The number of living sessions, by which tier; ``exact`` is false where counting was cut short."""

@@ -11,7 +11,16 @@ from collections.abc import Callable
 
 from cachetools import LRUCache
 
-from checkout_cli.errors import DurabilityUnavailable, SlotMoved, SlotMoving, WriteConflict
+from checkout_cli.errors import (
+    CommandDenied,
+    CommandUnknown,
+    DurabilityUnavailable,
+    RedisInsufficient,
+    SlotMoved,
+    SlotMoving,
+    WriteConflict,
+)
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Acknowledgement, Durability, Session, TierName, at_least, decode
 from checkout_cli.store.flusher import Flusher
 from checkout_cli.store.protocol.ids import MOST_IDS
@@ -24,6 +33,8 @@ from checkout_cli.store.versions import Changes, Versions
 
 ATTEMPTS = 20
 """How often a write is tried again on fresh bytes when other writers were faster."""
+_NOTHING_WRITTEN = (SlotMoving, CommandDenied, CommandUnknown)
+"""Errors before anything was written: the database can take the write."""
 REMEMBERED = 10_000
 """Sessions of which this process remembers the last id that it gave out: with it, the header stays short."""
 
@@ -42,7 +53,7 @@ class RedisAlone:
     def create(
         self, record: Record, opened: Opened, require: Durability | None, *, questionable: bool
     ) -> Acknowledgement | None:
-        """Create a session in Redis; ``None`` without a valid claim, or while its slot is moving.
+        """Create a session in Redis; ``None`` without a valid claim, or where a command or its slot is refused.
 
         ``questionable``: nobody knows whether the id is free; if not, the flush is a conflict. Raises
         ``DurabilityUnavailable``.
@@ -54,7 +65,7 @@ class RedisAlone:
         value = Value(0, opened.identity or b"-", record.body, (record.write_id,), questionable=questionable)
         try:
             return self._write(record, value, opened)
-        except SlotMoving:
+        except _NOTHING_WRITTEN:
             return None
 
     def update(
@@ -66,7 +77,7 @@ class RedisAlone:
         *,
         attempted: str | None = None,
     ) -> Acknowledgement | None:
-        """Change a session in Redis; ``None`` where the value there cannot be built upon, or its slot is moving.
+        """Change a session in Redis; ``None`` where the value there cannot be built upon, or as :meth:`create`.
 
         ``attempted`` names this very write where the database may have it already. Raises as
         :meth:`CheckoutStore.update`.
@@ -80,17 +91,17 @@ class RedisAlone:
             if attempted is not None and (value.is_external or value.base != grew_from):
                 return None  # that version may contain this very write
             if len(value.ids) >= MOST_IDS - 1:
-                raise WriteConflict(f"session {checkout_id} has too many writes that wait for the database")
+                raise WriteConflict(f"session {named(checkout_id)} has too many writes that wait for the database")
             seen = self._versions.seen(checkout_id, value.version, value.body)
             record = self._versions.next(seen, changes)
             try:
                 done = self._write(record, self._following(checkout_id, record, opened, attempted), opened)
-            except SlotMoving:
+                if done is not None:
+                    return done
+                opened = self._redis.open(checkout_id)
+            except (*_NOTHING_WRITTEN, RedisInsufficient):
                 return None
-            if done is not None:
-                return done
-            opened = self._redis.open(checkout_id)
-        raise WriteConflict(f"session {checkout_id} was changed by others {ATTEMPTS} times in a row")
+        raise WriteConflict(f"session {named(checkout_id)} was changed by others {ATTEMPTS} times in a row")
 
     def _following(self, checkout_id: str, record: Record, opened: Opened, attempted: str | None) -> Value:
         value = opened.value

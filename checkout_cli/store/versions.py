@@ -10,6 +10,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput, SessionExpired
 from checkout_cli.keys import accepted_id
 from checkout_cli.privacy.card_data import refuse_card_data
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import (
     PaymentStatus,
     check_fields,
@@ -39,7 +40,7 @@ class Versions:
         """The first version of a session, with all required fields; raises ``InvalidInput`` or ``SessionExpired``."""
         given = fields.get("checkoutId")
         refuse_card_data({"checkoutId": checkout_id, **fields})
-        chosen = accepted_id(checkout_id or (str(given) if given is not None else self._new_id()))
+        chosen = accepted_id(_chosen(checkout_id, given, self._new_id))
         if given is not None and given != chosen:
             raise InvalidInput("checkoutId differs from the id of the session", hint="leave checkoutId out")
         check_fields(fields)
@@ -85,7 +86,13 @@ class Versions:
     def check_age(self, checkout_id: str, created_at: int | None) -> None:
         """Raise ``SessionExpired`` for a session that has reached its maximum age, used or not."""
         if created_at is not None and created_at + self._max_age <= self._clock.wall():
-            raise SessionExpired(f"session {checkout_id} has reached its maximum age")
+            raise SessionExpired(f"session {named(checkout_id)} has reached its maximum age")
+
+
+def _chosen(checkout_id: str | None, given: Any, new_id: Callable[[], str]) -> str:
+    if checkout_id is not None:
+        return checkout_id
+    return str(given) if given is not None else new_id()
 
 
 def _brought(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,19 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+from checkout_cli.privacy.personal_ids import named, without_personal
 from checkout_cli.session import iso
 from checkout_cli.terminal.key_names import key_shown
 
 _KEY = re.compile(r"(?P<before>[*\[]?)(?P<key>\w+)(?P<marks>[@?!]*)(=(?P<path>[\w.]+))?(:(?P<digits>\d))?\]?")
+
+
+_IDS = frozenset(
+    {"checkoutId", "checkoutIds", "examples", "changed", "restored", "alive", "expired", "no_session", "scope"}
+)
+"""Keys of ids and of names that hold one, which are masked where they are personal."""
+_TYPED = frozenset({"hint", "next", "fix"})
+"""Keys of commands, which hold only what may be shown, and are to work as they are."""
 
 
 class JsonKey(NamedTuple):
@@ -124,4 +133,7 @@ def _value(value: Any, key: JsonKey) -> Any:
         return int(value)
     if isinstance(value, Set):
         return sorted(map(str, value))
-    return str(value)
+    text = str(value)
+    if key.key in _IDS:
+        return named(text)
+    return text if key.key in _TYPED else without_personal(text)

@@ -17,6 +17,7 @@ from checkout_cli.keys import (
     USER_PREFIX,
 )
 from checkout_cli.privacy.card_numbers import holds_card_number
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.store.redis.commands import decoded
 from checkout_cli.terminal.masking import MASKED, value_shown
 from checkout_cli.terminal.safe import safe
@@ -38,7 +39,7 @@ def key_shown(key: bytes, *, reveal: bool = False) -> str:
         return f"{CLAIM_PREFIX}{{{key_shown(key[len(_CLAIM) :].removesuffix(b'}'))}}}"
     if name.startswith(SESSION_PREFIX):
         checkout_id = name.removeprefix(SESSION_PREFIX)
-        if "@" in checkout_id:  # a short address would be whole within the beginning of an id
+        if is_personal(checkout_id):  # much of it would be within the beginning of an id
             return f"{SESSION_PREFIX}{MASKED}"
         return safe(f"{SESSION_PREFIX}{checkout_id[:_SESSION_ID_SHOWN]}…")
     prefix = USER_PREFIX if name.startswith(USER_PREFIX) else _prefix(name)
@@ -47,7 +48,7 @@ def key_shown(key: bytes, *, reveal: bool = False) -> str:
 
 def _is_harmless(name: str) -> bool:
     """Whether a shop's key holds no shopper's data: a typed coupon code can be anything."""
-    return "@" not in name and not holds_card_number(name)
+    return not is_personal(name) and not holds_card_number(name)
 
 
 def _prefix(name: str) -> str:

@@ -21,8 +21,9 @@ from checkout_cli.config.settings import VARIABLES
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.files.atomic_file import NotOurs, open_own
 from checkout_cli.keys import Family
+from checkout_cli.privacy.personal_ids import without_personal
 from checkout_cli.session import iso
-from checkout_cli.terminal.output import warn
+from checkout_cli.terminal.output import is_terminal, warn
 from checkout_cli.terminal.safe import safe
 from checkout_cli.typed import typed
 
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 ROOT = "checkout_cli"
 LARGEST_FILE, FILES_KEPT = 10_000_000, 5
 """Bytes of a log file before it is rotated, and the number of old ones."""
+_BEGINNING = 200
+_OUR_LINE = re.compile(
+    rb'[0-9-]{10}T[0-9:.]{12}Z [0-9a-f]{8} (?:redis|checkout):|\{"timestamp": "[^"]*", "level": "[a-z]*", "traceId": '
+)
+"""How a log of ours begins, as text and as JSON."""
+STDERR = frozenset({"/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"})
+STDOUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+"""Names of our own streams, as containers give them; they are written to as they are, and never opened anew."""
 _WORDS: dict[str, str] = {Family.SESSIONS: "session", Family.USERS: "user", Family.OURS: "own"}
 
 
@@ -59,7 +68,7 @@ def configure_logging(settings: Settings) -> None:
     wanted = Wanted(settings.debug)
     if not wanted and not settings.log_file:
         return
-    handlers: list[logging.Handler] = _file(settings.log_file) if settings.log_file else [_Console(sys.stderr)]
+    handlers = _handlers(settings.log_file)
     chosen = _Chosen(wanted, secrets.token_hex(4))
     for handler in handlers:
         handler.addFilter(chosen)
@@ -72,13 +81,42 @@ def configure_logging(settings: Settings) -> None:
     logger.propagate = not handlers
 
 
-def _file(name: str) -> list[logging.Handler]:
+def logs_to_terminal(settings: Settings) -> bool:
+    """Whether the log goes to where a person looks."""
+    stream = _stream(settings.log_file)
+    return bool(settings.debug) and stream is not None and is_terminal(stream)
+
+
+def _stream(name: str) -> TextIO | None:
+    """Our own stream that ``LOG_FILE`` names, stderr where it is empty; ``None`` for a file."""
+    if not name or name in STDERR:
+        return sys.stderr
+    return sys.stdout if name in STDOUT else None
+
+
+def _handlers(name: str) -> list[logging.Handler]:
+    stream = _stream(name)
+    if stream is not None:
+        return [_Console(stream)]
     try:
-        return [_LogFile(Path(name).expanduser())]
+        path = Path(name).expanduser()
+        if _is_of_another_program(path):
+            warn(f"LOG_FILE {path} is another program's log, so nothing is logged: set LOG_FILE to a file of its own")
+            return []
+        return [_LogFile(path)]
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a "~user" who is unknown
         shown, reason = VARIABLES["log_file"].masked(name), getattr(error, "strerror", None) or error
         warn(f"LOG_FILE {shown} cannot be written, so nothing is logged: {reason}")
         return []
+
+
+def _is_of_another_program(path: Path) -> bool:
+    """Whether a file has other lines than ours: other programs have a LOG_FILE too, and we would rotate it."""
+    if path.is_symlink() or not path.is_file():  # which opening it refuses, where it must
+        return False
+    with path.open("rb") as stream:
+        beginning = stream.read(_BEGINNING)
+    return bool(beginning) and _OUR_LINE.match(beginning) is None
 
 
 class _Console(logging.StreamHandler[TextIO]):
@@ -151,9 +189,11 @@ class _TextLine(logging.Formatter):
         begin = f"{iso(round(record.created * 1000))} {trace} {name}"
         operation = getattr(record, "operation", None)
         if not isinstance(operation, dict):
-            return safe(f"{begin} {record.levelname.lower()}: {record.getMessage()}")
+            return safe(f"{begin} {record.levelname.lower()}: {without_personal(record.getMessage())}")
         subject = " ".join(str(word) for word in (operation["command"], operation["key"]) if word)
-        return safe(f"{begin} {subject} {operation['duration_ms']:.3f} ms {operation['outcome']}")
+        return safe(
+            f"{begin} {subject} {operation['duration_ms']:.3f} ms {without_personal(str(operation['outcome']))}"
+        )
 
 
 class _JsonLine(logging.Formatter):
@@ -166,5 +206,5 @@ class _JsonLine(logging.Formatter):
         if isinstance(operation, dict):
             line |= {"durationMs" if name == "duration_ms" else str(name): operation[name] for name in operation}
         else:
-            line["message"] = record.getMessage()
+            line["message"] = without_personal(record.getMessage())
         return json.dumps(line, ensure_ascii=True, default=str)

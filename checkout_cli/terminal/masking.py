@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
+from checkout_cli.privacy.personal_ids import HIDDEN, is_address, is_personal, is_program_name, named
 from checkout_cli.session import MAX_DEPTH, PaymentStatus
+from checkout_cli.terminal import command_line
 
-MASKED = "********"
+MASKED = HIDDEN
 OTHER = "other"
 """In place of a payment status that is none of the shop's: any text could stand there."""
 DEEPEST_REVEALED = 64
@@ -47,14 +50,37 @@ _COUPON = _kinds(
     "#maxDiscount #maximumDiscount #minOrderValue #minimumOrderValue #freeDelivery currency validFrom validUntil "
     "expiresAt"
 )
+_FIELDS = frozenset(
+    {*SESSION_KINDS, *ITEM_KINDS, *_COUPON}
+    | {"items", "userId", "userEmail", "contactInfo", "name", "phone", "alternatePhone", "addressText", "notes"}
+)
+_WHEN = re.compile(
+    r"(?:[0-9]|[TZ:., /+–-]|am|pm|o.clock|minutes?|mins?|hours?|hrs?|days?|h|to|today|tomorrow|asap|now"
+    r"|jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec|mon|tues?|wed|thur?s?|fri|sat|sun){1,64}",
+    re.IGNORECASE,
+)
+"""A moment, a date or a span, however a shop writes it: no other word is in it."""
+_WORD = re.compile(r"[A-Za-z0-9]+(?:[_.:/-][A-Za-z0-9]+)*")
+"""A value that is one word, as a program gives it; a sentence could name the shopper."""
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_MOMENT_OR_UUID = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{5,16}Z)?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+"""What is harmless wherever it stands, and new in nearly every session."""
+_FORMS: Mapping[str, re.Pattern[str]] = {
+    **dict.fromkeys(("deliveryDate", "deliveryTimeSlot", "estimatedDeliveryTime", "createdAt", "expiresAt"), _WHEN),
+    **dict.fromkeys(("deliveryTiming", "deliveryZone", "type", "discountType"), _WORD),
+    **dict.fromkeys(("validFrom", "validUntil"), _WHEN),
+    "currency": _CURRENCY,
+}
+"""The forms of fields that have a few values or a moment, outside of items; anything else there may be personal."""
+_LONGEST_FORM = 64
 _REASONS = frozenset({"reason", "reasonCode", "errorCode"})
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_.-][A-Za-z0-9]+)*")
 """A reason that is one word, as a program gives it; a sentence could name the shopper."""
 _LONGEST_REASON = 40
 _STATUSES = tuple(PaymentStatus)
 _NOTHING: Mapping[str, Kinds] = {}
-
-_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def fields_shown(fields: Mapping[str, Any], *, reveal: bool = False) -> dict[str, Any]:
@@ -64,6 +90,16 @@ def fields_shown(fields: Mapping[str, Any], *, reveal: bool = False) -> dict[str
     return _object(fields, SESSION_KINDS, depth=1)
 
 
+def id_shown(checkout_id: str, *, reveal: bool = False) -> str:
+    """The id of a session, the name of a cached entry and the like; masked where it is an address or a phone number."""
+    return checkout_id if reveal else named(checkout_id)
+
+
+def acknowledged(checkout_id: str) -> str:
+    """The id of what was just written: what was typed on this command line may be repeated to whoever typed it."""
+    return checkout_id if command_line.was_typed(checkout_id) else named(checkout_id)
+
+
 def answer_shown(answer: Mapping[str, Any], *, reveal: bool = False) -> dict[str, Any]:
     """A coupon's answer for output, by the same rules; its content is the shop's own."""
     return fields_shown(answer, reveal=True) if reveal else _object(answer, _COUPON, depth=1)
@@ -71,7 +107,8 @@ def answer_shown(answer: Mapping[str, Any], *, reveal: bool = False) -> dict[str
 
 def value_shown(name: str, fields: Mapping[str, Any], *, reveal: bool = False) -> Any:
     """One field of a session for output; ``None`` where the session lacks it."""
-    return fields_shown({name: fields.get(name)}, reveal=reveal)[name]
+    (shown,) = fields_shown({name: fields.get(name)}, reveal=reveal).values()  # its name may be masked too
+    return shown
 
 
 def _object(fields: Mapping[str, Any], known: Mapping[str, Kinds], depth: int) -> dict[str, Any]:
@@ -82,8 +119,9 @@ def _object(fields: Mapping[str, Any], known: Mapping[str, Kinds], depth: int) -
 
 
 def _name(name: str, position: int) -> str:
-    """A field's name, unless it can be more than that: some programs key objects by e-mail address or phone."""
-    return name if _FIELD_NAME.fullmatch(name) else f"{MASKED} {position}"
+    """A field's name, unless it can be more than that: some programs key objects by e-mail address, phone or name."""
+    is_harmless = is_program_name(name) or name[:1].lower() + name[1:] in _FIELDS
+    return name if is_harmless else f"{MASKED} {position}"
 
 
 def _value(name: str, value: Any, known: Mapping[str, Kinds], depth: int) -> Any:
@@ -106,7 +144,25 @@ def _value(name: str, value: Any, known: Mapping[str, Kinds], depth: int) -> Any
     if name in _REASONS and known is _COUPON:
         is_one_word = isinstance(value, str) and len(value) <= _LONGEST_REASON and _REASON.fullmatch(value)
         return value if is_one_word else MASKED
-    return value if isinstance(value, known.get(name, ())) and "@" not in str(value) else MASKED
+    if not isinstance(value, known.get(name, ())):
+        return MASKED
+    if not isinstance(value, str):
+        return value
+    if known is ITEM_KINDS:  # of a product; its bar code has the form of a phone number
+        return MASKED if is_address(value) else value
+    return value if is_harmless(name, value) else MASKED
+
+
+def is_harmless(name: str, value: str) -> bool:
+    """Whether a text may be shown in this field of a session or of a coupon's answer."""
+    return _MOMENT_OR_UUID.fullmatch(value) is not None or _is_harmless(name, value)
+
+
+@lru_cache(maxsize=4096)
+def _is_harmless(name: str, value: str) -> bool:
+    form = _FORMS.get(name)
+    has_form = form is None or (len(value) <= _LONGEST_FORM and form.fullmatch(value) is not None)
+    return has_form and not is_personal(value)
 
 
 def status_shown(value: Any) -> Any:
@@ -116,8 +172,12 @@ def status_shown(value: Any) -> Any:
 
 def user_id_shown(value: object) -> str:
     """The beginning, by which an operator recognises the user; nothing of what is no mere id."""
-    text = str(value)
-    is_id = text.isalnum() or (text.isprintable() and not any(c in "@+" or c.isspace() for c in text))
+    return _user_shown(str(value))
+
+
+@lru_cache(maxsize=4096)
+def _user_shown(text: str) -> str:
+    is_id = text.isprintable() and not any(c in "@+" or c.isspace() for c in text) and not is_personal(text)
     return text[:_USER_ID_SHOWN] + "…" if is_id and len(text) >= _SHORTEST_USER_ID else MASKED
 
 

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, TypeVar
 
 from checkout_cli.errors import CheckoutError, Declined, ExitCode, Locked
 from checkout_cli.strict_json import json_text
+from checkout_cli.terminal import command_line
 from checkout_cli.terminal.safe import safe
+from checkout_cli.typed import is_typeable, with_options
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -28,7 +30,9 @@ _BETWEEN_COLUMNS = 3
 """Characters, on a terminal."""
 
 
-_style = {"color": True}
+_TELLING = frozenset("@%+")
+"""One of them is in every address, and in every number that is one wherever it stands."""
+_style = {"color": True, "revealed": False}
 
 
 class OfOneServer(Protocol):
@@ -63,6 +67,11 @@ def columns_of(*titles: str) -> tuple[Column, ...]:
 def set_color(wanted: bool) -> None:
     """Switch colour off (``--no-color``); the environment and a missing terminal do so anyway."""
     _style["color"] = wanted
+
+
+def set_revealed() -> None:
+    """Let personal data pass from now on (``--reveal``)."""
+    _style["revealed"] = True
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -220,7 +229,11 @@ def _plain_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> s
 
 
 def narrate(text: str) -> None:
-    """One line on stderr."""
+    """One line on stderr, without addresses and phone numbers that servers repeat, but for what was typed."""
+    if not _style["revealed"] and not _TELLING.isdisjoint(text):
+        from checkout_cli.privacy.personal_ids import without_personal
+
+        text = without_personal(text, command_line.words())
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(safe(text) + "\n")
         sys.stderr.flush()
@@ -237,8 +250,29 @@ def warn_if_partial(missing: Sequence[str]) -> None:
 
 
 def report(error: CheckoutError, *, stage: str = "") -> None:
-    """Print an error (``stage``: what failed on the way) and its hint."""
+    """Print an error (``stage``: what failed on the way), and its advice where that is no command."""
     where = f"{stage}: " if stage else ""
     narrate(str(error) if isinstance(error, (Locked, Declined)) else f"error: {where}{error}")
-    if error.hint:
-        narrate(f"  next: {error.hint}")
+    if error.advice:
+        narrate(f"  hint: {error.advice}")
+
+
+_run = {"directory": "", "servers": "", "next": ""}
+
+
+def begin_run(directory: str, servers: str) -> None:
+    """A run with these global options, which the commands that it prints need too."""
+    _run.update(directory=directory, servers=servers, next="")
+
+
+def leave_next_out() -> None:
+    """This answer says in a way of its own what to do next, or to a program that wants no such line."""
+    _run["next"] = "said"
+
+
+def show_next(command: str) -> None:
+    """The one next step, as the last line on stderr: the first command that is given in a run, with its options."""
+    if _run["next"]:
+        return
+    _run["next"] = command if is_typeable(command) else CheckoutError.last_resort
+    narrate(f"next: {with_options(_run['next'], _run['directory'], _run['servers'])}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from checkout_cli.errors import Declined, InvalidInput
 from checkout_cli.terminal.output import is_terminal, narrate
 from checkout_cli.terminal.progress import hide
 from checkout_cli.terminal.safe import safe
 
+T = TypeVar("T")
+LONGEST_SECRET = 4096
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
@@ -42,6 +45,25 @@ def confirm(
     return True
 
 
+def ask(question: str, default: str, checked: Callable[[str], T]) -> T:
+    """A person's answer, as ``checked`` returns it, asked again where that raises ValueError; Enter means empty.
+
+    Raises ``Declined`` at the end of the input.
+    """
+    hide()
+    while True:
+        sys.stderr.write(f"{safe(question)} [{safe(default)}] ")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line:
+            sys.stderr.write("\n")
+            raise Declined("nothing was changed")
+        try:
+            return checked(line.strip())
+        except ValueError as error:
+            narrate(f"it {error}")
+
+
 def _agrees(question: str, default: bool) -> bool:
     """Wait for yes or no; Enter means ``default``, the end of input no."""
     hide()
@@ -56,3 +78,17 @@ def _agrees(question: str, default: bool) -> bool:
         answer = {"": default, **_ANSWERS}.get(line.strip().lower())
         if answer is not None:
             return answer
+
+
+def secret(name: str) -> str:
+    """A secret by its name: typed without being seen, or the first line of stdin; raises ``InvalidInput``."""
+    if can_ask():
+        from getpass import getpass
+
+        hide()
+        text = getpass(f"{safe(name)}: ")
+    else:
+        text = sys.stdin.readline(LONGEST_SECRET + 2).rstrip("\r\n")
+    if not text or len(text) > LONGEST_SECRET:
+        raise InvalidInput(f"{safe(name)}: a secret is one line of 1 to {LONGEST_SECRET} characters")
+    return text

@@ -203,7 +203,7 @@ def test_a_table_of_our_name_that_the_shop_made_is_told_with_the_way_out_and_nev
     told = run(*command, url=foreign, given="{}")
     said = " ".join((told.out + told.err).split())
     assert (told.code, "Traceback" in said) == (code, False), told
-    assert "has a table public.checkoutctl_sessions that checkoutctl did not make" in said
+    assert "has a table public.checkoutctl_sessions that this program did not make" in said
     assert WAY_OUT in said
     assert "timeout" not in said
 
@@ -213,7 +213,7 @@ def test_a_command_that_took_the_shops_table_for_ours_would_wait_for_it(
 ) -> None:
     monkeypatch.setattr(database_tier, "own_tables", lambda _: OwnTables(schema.VERSION, frozenset()))
     told = run("sessions", "list", "--tier", "database", url=foreign, CHECKOUT_DATABASE_TIMEOUT="0.2")
-    assert told.code == 69
+    assert told.code == 75
     assert "timeout" in told.err
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from checkout_cli import session
 from checkout_cli.cli.main import app
-from checkout_cli.commands.record import records
+from checkout_cli.commands.record import GROUPS, records
 from checkout_cli.session import PaymentStatus, transitions
 
 ROOT = typer.main.get_command(app)
@@ -62,8 +62,16 @@ def test_it_begins_with_an_example_and_then_says_what_it_does_in_one_sentence(
 
 def test_each_command_has_its_line_in_the_list_and_none_is_cut_in_80_columns() -> None:
     done = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["--help"], prog_name="checkoutctl")
-    listed = done.stdout.partition("Commands:\n")[2].splitlines()
-    assert [line.split(maxsplit=1) for line in listed] == [[record.name, record.summary] for record in records()]
+    groups = done.stdout.partition(f"{GROUPS[10]}:\n")[2].split("\n\n")
+    lines = [line for group in groups for line in group.splitlines() if line.startswith("  ")]
+    assert [line.split(maxsplit=1) for line in lines] == [[record.name, record.summary] for record in records()]
+    assert re.findall(r"^(\S.*):$", done.stdout.partition("Options:")[2], re.MULTILINE) == list(GROUPS.values())
+
+
+def test_the_top_help_says_what_to_type_at_night_and_that_is_the_first_command() -> None:
+    assert "3 a.m.? checkoutctl doctor" in help_of(())
+    assert next(record.name for record in records()) == "doctor"
+    assert {record.group for record in records()} == set(GROUPS.values())
 
 
 def test_listing_the_commands_builds_none() -> None:

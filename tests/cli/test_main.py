@@ -61,7 +61,7 @@ class TestWithoutACommand:
     def test_nothing_at_all_is_a_usage_error_that_shows_the_help(self, run: Run) -> None:
         done = run()
         assert done.returncode == 2
-        assert "Commands:" in done.stdout + done.stderr
+        assert "Something is wrong:" in done.stdout + done.stderr
 
     def test_the_installed_command_is_the_module(self, environment: dict[str, str], tmp_path: Path) -> None:
         installed = shutil.which("checkoutctl", path=sysconfig.get_path("scripts"))

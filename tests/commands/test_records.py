@@ -99,8 +99,8 @@ def test_a_new_folder_with_a_record_appears_everywhere(copy: Path) -> None:
     assert ["newword", ["newword", "--often", "2"]] in found["runs"]
     assert all("newword" in script and "--often" in script for script in found["completions"].values())
     assert "| `checkoutctl newword` | Do what nobody has done before. |\n" in found["readme"]
-    listed = python(copy, "-m", "checkout_cli", "--help").stdout.partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in listed][9:12] == ["cleanup", "newword", "cache"]
+    shown = python(copy, "-m", "checkout_cli", "--help").stdout.partition("\nRedis:\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in shown.splitlines()][-3:] == ["monitor", "newword", "bench"]
     text = python(copy, "-m", "checkout_cli", "newword", "--help").stdout
     assert "\n\n  Example: checkoutctl newword --often 3\n\n  Do it, here and now.\n\n" in text
 

@@ -100,7 +100,6 @@ WRONG: list[tuple[str, str]] = [
     ),
     *(("CHECKOUT_TIMEOUT", value) for value in ("0", "-1", "61", "nan", "inf", "soon")),
     *(("CHECKOUT_SESSION_TTL", value) for value in ("0.5", "86401")),
-    ("LOG_FORMAT", "xml"),
 ]
 
 

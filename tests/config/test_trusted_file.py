@@ -162,6 +162,47 @@ class TestSecretFiles:
             with pytest.raises(ConfigurationError, match=r"one line|larger"):
                 load(tmp_path, REDIS_PASSWORD_FILE="/proc/self/environ").password()
 
+    def test_neither_is_one_behind_a_link(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        for kind, target in (("fifo", tmp_path / "fifo"), ("device", Path("/dev/zero")), ("directory", tmp_path)):
+            link = tmp_path / f"link to a {kind}"
+            link.symlink_to(target)
+            with pytest.raises(ConfigurationError, match=r"no regular file|directory"):
+                load(tmp_path, REDIS_PASSWORD_FILE=str(link)).password()
+        (tmp_path / "password").write_text("one line\n")
+        (tmp_path / "link").symlink_to("password")
+        assert load(tmp_path, REDIS_PASSWORD_FILE=str(tmp_path / "link")).password() == "one line"
+
+    def test_without_its_bound_a_long_one_would_be_a_secret(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "password").write_text(SECRET * 400)
+        settings = load(tmp_path, REDIS_PASSWORD_FILE=str(tmp_path / "password"))
+        with pytest.raises(ConfigurationError, match=f"larger than {trusted_file.LARGEST_SECRET} bytes"):
+            settings.password()
+        monkeypatch.setattr("checkout_cli.config.settings.LARGEST_SECRET", 1 << 20)
+        assert settings.password() == SECRET * 400
+
+    def test_without_the_look_at_its_kind_a_fifo_would_be_an_empty_secret(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        settings = load(tmp_path, REDIS_PASSWORD_FILE=str(tmp_path / "fifo"))
+        with pytest.raises(ConfigurationError, match="no regular file"):
+            settings.password()
+        monkeypatch.setattr("checkout_cli.config.trusted_file.stat.S_ISREG", lambda _: True)
+        assert settings.password() == ""
+
+    def test_without_the_look_at_its_lines_a_file_of_settings_would_be_a_secret(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "password").write_text(f"A=1\nB={SECRET}\n")
+        settings = load(tmp_path, REDIS_PASSWORD_FILE=str(tmp_path / "password"))
+        with pytest.raises(ConfigurationError, match="one line"):
+            settings.password()
+        monkeypatch.setattr("checkout_cli.config.settings.re.search", lambda *_: None)
+        assert settings.password() == f"A=1\nB={SECRET}"
+
     def test_a_secret_in_the_place_of_its_file_is_repeated_nowhere(
         self, checkoutctl: Checkoutctl, tmp_path: Path
     ) -> None:

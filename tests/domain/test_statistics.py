@@ -15,6 +15,7 @@ from checkout_cli.keys import minute_key, session_key
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Totals
+from checkout_cli.store.redis import questions
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ManualClock, make_store, make_tables, without_database, without_redis
 
@@ -104,9 +105,11 @@ class TestRedis:
         assert expected["delivery"].rate("hit") == pytest.approx(8 / 12)
         assert CacheCounts().rate("hit") is None
 
-    def test_an_hour_is_sixty_small_keys_in_one_round_trip(
+    def test_an_hour_is_sixty_small_keys_in_three_round_trips(
         self, store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        for minutes_ago in range(60):
+            count(store, minutes_ago, created=1)
         exchanges: list[tuple[Any, ...]] = []
         real = store.redis.exchange
 
@@ -116,9 +119,8 @@ class TestRedis:
 
         monkeypatch.setattr(store.redis, "exchange", noted)
         assert read(store, 60).source is Source.REDIS
-        assert len(exchanges) == 1
-        assert [command[0] for command in exchanges[0]] == ["HGETALL"] * 60
-        assert len({command[1] for command in exchanges[0]}) == 60
+        assert [each[0][0] for each in exchanges] == ["HLEN", "MEMORY", "HGETALL"]
+        assert [len(each) for each in exchanges] == [2 * 60] * 3, "the minutes, and their tiers"
 
     def test_the_server_itself_sees_nothing_else(self, settings: Settings, valkey: ValkeyServer) -> None:
         with make_store(settings) as store, valkey.client() as client:
@@ -126,8 +128,8 @@ class TestRedis:
             client.config_resetstat()
             read(store, 60)
             seen = client.info("commandstats")
-        assert seen["cmdstat_hgetall"]["calls"] == 60
-        assert set(seen) <= {"cmdstat_hgetall", "cmdstat_config|resetstat", "cmdstat_info"}
+        assert seen["cmdstat_hlen"]["calls"] == 2 * 60  # and none of them is there
+        assert set(seen) <= {"cmdstat_hlen", "cmdstat_config|resetstat", "cmdstat_info"}
 
     @pytest.mark.parametrize("minutes", [0, 61, -1])
     def test_more_than_is_kept_is_refused(self, store: CheckoutStore, minutes: int) -> None:
@@ -136,6 +138,27 @@ class TestRedis:
 
 
 class TestForeignData:
+    def test_a_hash_of_any_size_is_unknown_and_never_fetched(self, store: CheckoutStore, valkey: ValkeyServer) -> None:
+        many, large = (minute_key(store.clock.wall() // MINUTE - back) for back in (1, 2))
+        for start in range(0, 600_000, 10_000):
+            store.redis.ask(("HSET", many, *(part for n in range(start, start + 10_000) for part in (f"f{n}", "1"))))
+        store.redis.ask(("HSET", large, "created", b"1" * 70_000_000))
+        count(store, 0, created=2)
+        with valkey.client() as client:
+            before = client.info("stats")["total_net_output_bytes"]
+            report = read(store, 3)
+            sent = client.info("stats")["total_net_output_bytes"] - before
+        assert (report.source, [minute.created for minute in report.minutes]) == (Source.REDIS, [None, None, 2])
+        assert sent < 20_000
+
+    def test_without_its_bound_a_large_hash_would_cost_all_minutes(
+        self, store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.redis.ask(("HSET", minute_key(store.clock.wall() // MINUTE - 1), "created", b"1" * 70_000_000))
+        monkeypatch.setattr(questions, "LARGEST_HASH", 10**9)
+        with pytest.raises(RedisUnavailable):
+            store.redis.hashes([minute_key(store.clock.wall() // MINUTE - 1)])
+
     def test_a_minute_that_is_no_hash_is_unknown_and_the_others_are_read(self, store: CheckoutStore) -> None:
         store.redis.ask(("SET", minute_key(store.clock.wall() // MINUTE - 1), "not a hash"))
         count(store, 0, created=2)
@@ -166,7 +189,7 @@ class TestForeignData:
     ) -> None:
         server = valkey_server()
         with server.client() as client:
-            client.execute_command("ACL", "SETUSER", "default", "-hgetall")
+            client.execute_command("ACL", "SETUSER", "default", "-hlen")
         with make_store(replace(settings, redis_port=server.port)) as store, pytest.raises(AccessDenied):
             read(store)
 

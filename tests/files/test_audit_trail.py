@@ -63,3 +63,38 @@ def test_a_status_that_is_none_of_the_shops_is_other(store: CheckoutStore, check
         run = checkoutctl(*arguments)
         assert "5550199" not in run.stdout + run.stderr
         assert "other" in run.stdout, run
+
+
+@pytest.mark.parametrize("command", ["list", "export"])
+def test_without_the_trail_it_would_be_revealed_all_the_same(
+    command: str, store: CheckoutStore, checkoutctl: Checkoutctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create({"userId": "canary-user-01"}, checkout_id=ID)
+    (tmp_path / "a file").touch()
+    nowhere = {"XDG_STATE_HOME": str(tmp_path / "a file")}
+    assert "canary-user-01" not in checkoutctl("sessions", command, "--reveal", env=nowhere).stdout
+    monkeypatch.setattr("checkout_cli.files.audit_trail.record", lambda *_: "nobody")
+    assert "canary-user-01" in checkoutctl("sessions", command, "--reveal", env=nowhere).stdout
+
+
+def test_the_trail_itself_names_no_id_that_is_somebodys(
+    store: CheckoutStore, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    store.redis.ask(("SET", "checkout:session:jane@example.org", b"{}", "EX", 600))
+    state = {"XDG_STATE_HOME": str(tmp_path)}
+    assert checkoutctl("sessions", "show", "jane@example.org", "--reveal", env=state).returncode == 0
+    trail = tmp_path / "checkoutctl" / FILE
+    assert json.loads(trail.read_text())["revealed"] == "session ********"
+    assert stat.S_IMODE(trail.stat().st_mode) == 0o600
+
+
+def test_made_without_its_mode_the_trail_would_be_open_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checkout_cli.files.audit_trail.open_own", lambda path, flags: os.open(path, flags, 0o644))
+    before = os.umask(0o022)
+    try:
+        record("sessions show", "one", tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o644

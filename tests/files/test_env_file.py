@@ -136,7 +136,7 @@ def test_only_what_is_missing_is_added(tmp_path: Path) -> None:
 def test_what_env_sets_is_not_overridden_by_a_default(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("REDIS_HOST=redis.shop.example\n")
     planned = plan(tmp_path, environ={})
-    assert planned.elsewhere == ("REDIS_HOST",)
+    assert planned.elsewhere == {".env": ("REDIS_HOST",)}
     write(planned)
     assert Settings.load(environ={}, directory=tmp_path).redis_host == "redis.shop.example"
 
@@ -306,3 +306,18 @@ def test_a_directory_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         write(plan(tmp_path / "mistyped", environ={}))
     assert not (tmp_path / "mistyped").exists()
+
+
+@pytest.mark.parametrize("other", [".env.production", ".env.development", ".env.test.local", ".env"])
+def test_what_another_environment_file_sets_is_never_written(tmp_path: Path, other: str) -> None:
+    (tmp_path / other).write_text("REDIS_HOST=redis.shop.example\nREDIS_PORT=\n")
+    planned = plan(tmp_path, environ={"REDIS_HOST": "elsewhere.example"})
+    assert planned.elsewhere == {other: ("REDIS_HOST", "REDIS_PORT")}
+    write(planned)
+    assert not {"REDIS_HOST", "REDIS_PORT"} & set(read_env_file(tmp_path / ".env.local"))
+
+
+def test_a_dollar_is_written_as_the_shop_reads_it_too(tmp_path: Path) -> None:
+    content = set_up(tmp_path, REDIS_USERNAME="shop$ops")
+    assert b"REDIS_USERNAME='shop\\$ops'" in content
+    assert read_env_file(tmp_path / ".env.local")["REDIS_USERNAME"] == "shop$ops"

@@ -140,3 +140,11 @@ def test_where_sessions_are_not_kept_in_redis_neither_is_the_lock(settings: Sett
         monkeypatch.setattr(store.redis, "exchange", redis_away)
         with job_lock(store, JOB, "first") as lock:
             assert lock.still_held()
+
+
+@pytest.mark.parametrize("holder", ["jane@example.org", "Jane Doe", "+4917055501177", "\x1b[2J", "x" * 301])
+def test_a_holder_that_is_a_strangers_text_is_not_repeated(holder: str, store: CheckoutStore) -> None:
+    store.redis.lock("job", holder, 60_000)
+    with pytest.raises(Locked) as caught, job_lock(store, "job", "host:1:00000000"):
+        raise AssertionError("it is held")
+    assert str(caught.value) == "skipped: locked by another program"

@@ -30,6 +30,8 @@ import redis
 import time_machine
 
 import checkout_cli
+from checkout_cli.commands.cron.crontab import NOT_INSTALLED
+from checkout_cli.commands.doctor import jobs as doctor_jobs
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.servers.machine import Machine, Room
@@ -304,6 +306,9 @@ class Place(Scene):
             mock.patch.object(Machine, "_listening", lambda _, pid=None: machine._listening(pid)),
             mock.patch.object(Machine, "owner_of", lambda _, port: machine.owner_of(port)),
             mock.patch.object(Machine, "room", return_value=Room(100 * 2**30, 50 * 2**30)),
+            mock.patch.object(
+                doctor_jobs, "installed", return_value=NOT_INSTALLED
+            ),  # whatever this machine's crontab has
             mock.patch("getpass.getuser", return_value="operator"),
             mock.patch("platform.platform", return_value="Linux-6.1-x86_64-with-glibc2.36"),
             mock.patch("platform.python_version", return_value="3.11.7"),

@@ -33,6 +33,11 @@ FIELDS = {
     "used_memory_startup": "998936",
     "used_memory_dataset": "53976",
     "used_memory_dataset_perc": "98.00%",
+    "used_memory_lua|used_memory_vm_eval": "35840",  # Lua collects its garbage when it likes
+    "used_memory_lua_human": "35.00K",
+    "used_memory_vm_total": "71680",
+    "used_memory_vm_total_human": "70.00K",
+    "engines_total_used_memory": "71680",
     "total_system_memory": "25276000000",
     "total_system_memory_human": "23.54G",
     "allocator_allocated": "1644704",
@@ -104,6 +109,7 @@ def _info(text: str, name: str) -> str:
         fixed = (f"{zlib.crc32((name + field).encode()):08x}" * 5)[: 2 * size]
         text = re.sub(rf"^{field}:\w+", f"{field}:{fixed}", text, flags=re.MULTILINE)
     text = re.sub(r"^process_id:\d+", f"process_id:{process_id(name)}", text, flags=re.MULTILINE)
+    text = re.sub(r"^(engine_\d+:.*used_memory=)\d+", r"\g<1>71680", text, flags=re.MULTILINE)
     text = _CALLS.sub(_took, text)
     return re.sub(
         r"^latency_percentiles_usec_.*$",

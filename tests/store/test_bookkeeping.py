@@ -11,11 +11,11 @@ import pytest
 
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, SessionNotFound, TransitionRefused
-from checkout_cli.keys import minute_key, user_key
+from checkout_cli.keys import minute_key, tiers_key, user_key
 from checkout_cli.session import Durability, iso
 from checkout_cli.store.bookkeeping import MINUTES_KEPT, TRACKS_AT_ONCE, TRACKS_KEPT
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.support.books import USER, counted, hash_at, meanwhile, minutes, times, user
+from tests.support.books import USER, by_tier, counted, hash_at, meanwhile, minutes, times, user
 from tests.support.stores import (
     ID,
     ManualClock,
@@ -107,6 +107,45 @@ def test_an_update_that_others_outran_is_counted_once(
     assert counted(store) == {"created": 1, "updated": 2, "failed": 1}
 
 
+def test_reads_and_writes_are_counted_by_tier(
+    another: Callable[..., CheckoutStore], store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create({}, checkout_id=ID)
+    store.update(ID, {"n": 1})
+    for _ in range(3):
+        store.get(ID)
+    assert by_tier(store) == {"write:database": 2, "read:redis": 3}
+    with monkeypatch.context() as away:
+        away.setattr(store.redis, "open", redis_away)
+        store.get(ID)
+        assert not store.update(ID, {"n": 2}).published
+    assert by_tier(store) == {"write:database": 3, "read:redis": 3, "read:database": 1, "unpublished": 1}
+    with monkeypatch.context() as away:
+        away.setattr(store.database, "update", database_away)
+        away.setattr(store.database, "read", database_away)
+        assert store.update(ID, {"n": 3}).durability is Durability.REDIS
+    assert by_tier(store)["write:redis"] == 1
+
+
+def test_what_was_read_while_redis_was_away_is_counted_in_its_own_minute(
+    store: CheckoutStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create({}, checkout_id=ID)
+    send_counts()
+    minute = clock.milliseconds // 60_000
+    with monkeypatch.context() as away:
+        away.setattr(type(store.redis.breaker), "is_open", True)
+        away.setattr(store.redis, "open", redis_away)
+        for _ in range(2):
+            clock.advance(60)
+            store.get(ID)
+            store.get(ID)
+            store.bookkeeping.flush()
+    send_counts()
+    found = [hash_at(store, tiers_key(minute + later)) for later in (1, 2)]
+    assert found == [{"read:database": "2"}] * 2
+
+
 def test_writes_are_counted_in_their_own_minute(store: CheckoutStore, clock: ManualClock) -> None:
     minute = clock.milliseconds // 60_000
     store.create({}, checkout_id=ID)
@@ -122,14 +161,15 @@ def test_each_write_grants_both_hashes_their_full_time_to_live(
     store = another(replace(settings, statistics_ttl=100, user_ttl=200))
     make_tables(store.database)
     store.create({"userId": USER}, checkout_id=ID)
-    (minute,) = store.redis.ask(("KEYS", "stats:*"))
-    keys = (minute, user_key(USER))
+    minute, tiers = sorted(store.redis.ask(("KEYS", "stats:*")))
+    keys = (minute, user_key(USER), tiers)
     for key in keys:
         store.redis.ask(("PEXPIRE", key, 1000))
     store.set_payment_status(ID, "failed")
     send_counts()
-    statistics_ttl, user_ttl = (store.redis.ask(("PTTL", key)) for key in keys)
+    statistics_ttl, user_ttl, tiers_ttl = (store.redis.ask(("PTTL", key)) for key in keys)
     assert 90_000 < statistics_ttl <= 100_000
+    assert 90_000 < tiers_ttl <= 100_000
     assert 190_000 < user_ttl <= 200_000
 
 
@@ -366,7 +406,7 @@ def test_counting_and_tracking_add_a_round_trip_once_a_second(
         told.append([len(commands) for commands, *_ in exchanges])
     on, without = told
     assert len(on) == len(without) + 1
-    assert sum(on) == sum(without) + 2, "the minute and the user"
+    assert sum(on) == sum(without) + 4, "the minute, the user, and the tiers with their time to live"
 
 
 def test_the_switch_of_the_statistics(another: Callable[..., CheckoutStore], settings: Settings) -> None:

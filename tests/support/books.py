@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from checkout_cli.keys import user_key
+from checkout_cli.keys import MINUTE_PREFIX, user_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.stores import send_counts
 
@@ -25,7 +25,7 @@ def minutes(store: CheckoutStore) -> Counter[str]:
     """All minutes' figures together."""
     send_counts()
     figures: Counter[str] = Counter()
-    for key in store.redis.ask(("KEYS", "stats:*")):
+    for key in store.redis.ask(("KEYS", f"{MINUTE_PREFIX}[0-9]*")):
         figures.update({name: int(value) for name, value in hash_at(store, key.decode()).items()})
     return figures
 
@@ -38,6 +38,15 @@ def counted(store: CheckoutStore) -> dict[str, int]:
 def times(store: CheckoutStore) -> dict[str, int]:
     """The call times among them."""
     return {name: number for name, number in minutes(store).items() if ":" in name}
+
+
+def by_tier(store: CheckoutStore) -> dict[str, int]:
+    """All minutes' reads and writes by tier."""
+    send_counts()
+    figures: Counter[str] = Counter()
+    for key in store.redis.ask(("KEYS", f"{MINUTE_PREFIX}tiers:*")):
+        figures.update({name: int(value) for name, value in hash_at(store, key.decode()).items()})
+    return dict(figures)
 
 
 def user(store: CheckoutStore, user_id: str = USER) -> dict[str, str]:

@@ -12,11 +12,12 @@ from checkout_cli.commands.sessions.ending_soon import EndingSoon
 from checkout_cli.commands.slowlog.slowlog import ShapeTotal
 from checkout_cli.commands.sync.sync import PendingCounts
 from checkout_cli.commands.top.top import TopLook
-from checkout_cli.domain.statistics import CacheCounts, Minute, Source, StatisticsReport
+from checkout_cli.domain.statistics import CacheCounts, Minute, Source, StatisticsReport, TierShares
 from checkout_cli.errors import RedisUnavailable
 from checkout_cli.session import Session, TierName
 from checkout_cli.store.records import Count, Sighting
 
+TIERS = TierShares({"redis": 90, "database": 10, "memory": 0}, {"redis": 0, "database": 20, "memory": 0}, unpublished=3)
 NOW = 1_760_000_000_000
 
 
@@ -37,7 +38,7 @@ def sighting(number: int, status: object = "pending", *, total: float | None = 2
 def look_of(**changes: object) -> TopLook:
     minutes = tuple(Minute(NOW + n * 60_000, n, n // 2, n % 3, 0, n) for n in range(15))
     caches = {"delivery": CacheCounts(hit=90, miss=10), "coupon": CacheCounts()}
-    report = StatisticsReport(Source.REDIS, NOW, minutes, 3600, caches=caches)
+    report = StatisticsReport(Source.REDIS, NOW, minutes, 3600, caches=caches, tiers=TIERS)
     shot = Snapshot(NOW, 0.02, health(), {}, report, {"paid": 30, "pending": 4})
     memory = MemoryLook(
         "h:1", 50 << 20, 100 << 20, limit_known=True, policy="noeviction", growth=Growth(60, 1 << 20, 0)

@@ -47,6 +47,8 @@ class Proxy:
         self._closed = False
         self._lost: bytes | None = None
         self._reply_lost = threading.Event()
+        self.accepted = 0
+        """Connections so far."""
         self.request_delay = 0.0
         """Seconds that each piece of a request waits."""
         self.reply_delay = 0.0
@@ -80,6 +82,10 @@ class Proxy:
                 listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
             listener.close()
         self.cut()
+
+    def lead_to(self, server: Address) -> None:
+        """Relay new connections to another server, as a name does that was moved; those there are go on as they are."""
+        self._server = server
 
     def black_hole(self) -> None:
         """Accept everything and pass on nothing, in either direction."""
@@ -116,6 +122,7 @@ class Proxy:
                 client, _ = listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             try:
                 server = self._connect()
             except OSError:
@@ -183,13 +190,13 @@ class ProxiedPostgres:
 
 
 @contextmanager
-def proxied(url: str) -> Iterator[ProxiedPostgres]:
-    """A proxy before the PostgreSQL of a URL with a Unix socket."""
+def proxied(url: str, kind: type[Proxy] = Proxy) -> Iterator[ProxiedPostgres]:
+    """A proxy of a kind before the PostgreSQL of a URL with a Unix socket."""
     from sqlalchemy.engine import make_url
 
     parsed = make_url(url)
     directory = Path(str(parsed.query["host"]))
     (socket,) = [path for path in directory.glob(".s.PGSQL.*") if path.suffix != ".lock"]
-    with Proxy(socket) as proxy:
+    with kind(socket) as proxy:
         through = f"postgresql://{parsed.username}@{HOST}:{proxy.port}/{parsed.database}?sslmode=disable"
         yield ProxiedPostgres(url, proxy, through)

@@ -149,11 +149,11 @@ class PostgresServer:
             self._server.cleanup()
             self._server = None
 
-    def create_database(self) -> str:
+    def create_database(self, options: str = "") -> str:
         """The URL of a new, empty database."""
         self._databases += 1
         name = f"checkout_{self._databases}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} {options}")
         return str(self._server.get_uri(database=name))
 
     def drop_database(self, url: str) -> None:
@@ -176,6 +176,11 @@ class PostgresServer:
 
         with psycopg.connect(database or self._server.get_uri(), autocommit=True) as connection:
             connection.execute(statement)
+
+    def end_connections(self, url: str) -> None:
+        """End every connection to a database, as an administrator, a failover or a firewall does."""
+        ending = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{}'"
+        self.execute(ending.format(_name(url)))
 
     @property
     def directory(self) -> Path:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.terminal import log
-from checkout_cli.terminal.log import ROOT, Wanted, configure_logging
+from checkout_cli.terminal.log import ROOT, STDOUT, Wanted, configure_logging
 from tests.support.command import Checkoutctl
 from tests.support.servers import ValkeyServer
 
@@ -198,6 +199,30 @@ def test_a_log_goes_into_a_new_file_or_a_regular_one_of_ours(kind: str, tmp_path
     assert victim.read_text() == "as it was"
 
 
+@pytest.mark.parametrize("name", ["/dev/stderr", "/dev/stdout", "/dev/fd/2", "/proc/self/fd/1", "/proc/self/fd/2"])
+def test_our_own_streams_are_written_to_and_not_opened(
+    name: str, store: CheckoutStore, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    for target in ("file", "pipe"):  # what a container's log is, and what a shell redirects to
+        with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+            streams = {"stdout": out, "stderr": err} if target == "file" else {}
+            process = checkoutctl.start("health", env={"DEBUG": "redis:*", "LOG_FILE": name}, **streams)
+            said = process.communicate(timeout=30)
+        if target == "file":
+            said = (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
+        assert process.returncode == 0, said
+        logged, other = said if name in STDOUT else said[::-1]
+        assert " redis:server " in logged
+        assert " redis:server " not in other
+
+
+@pytest.mark.parametrize("name", ["/dev/tty", "/dev/null", "/dev/fd/77", "/dev//stderr", "/dev/full"])
+def test_other_devices_and_spellings_are_refused(name: str) -> None:
+    with suppress(ConfigurationError):  # where it can be opened at all
+        configure_logging(Settings(debug="*", log_file=name))
+        assert logging.getLogger("checkout_cli").handlers == []
+
+
 @pytest.mark.parametrize("key", ["alice:bob@shop.example", "491705550199", "a@b.c", "one:two:three:canary"])
 @pytest.mark.parametrize("prefix", ["checkout:session:", "user:session:", "basket:"])
 def test_a_strangers_id_is_not_written_into_the_log(
@@ -241,3 +266,47 @@ def test_a_canary_is_in_no_log_whatever_is_run(
         assert secret not in text
         assert secret not in said
     assert created not in text
+
+
+@pytest.mark.parametrize("guard", ["is_accepted_id", "is_personal"])
+def test_either_guard_alone_keeps_a_strangers_id_out_and_without_both_it_is_in(
+    guard: str, store: CheckoutStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = "checkout_cli.store.redis.server"
+    answers = {"is_accepted_id": True, "is_personal": False}
+
+    def said() -> str:
+        with caplog.at_level(logging.DEBUG, logger="checkout_cli"):
+            store.redis.ask(("GET", "checkout:session:alice@shop.example:1"))
+        return str(next(r.operation["key"] for r in reversed(caplog.records) if hasattr(r, "operation")))
+
+    monkeypatch.setattr(f"{place}.{guard}", lambda _: answers[guard])
+    assert said() == "checkout:session:…"
+    for name, answer in answers.items():
+        monkeypatch.setattr(f"{place}.{name}", lambda _, answer=answer: answer)
+    assert said() == "checkout:session:alice@sh…"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_note_of_the_library_repeats_no_address_of_a_servers_message(
+    log_format: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_logging(Settings(debug="*", log_format=log_format))
+    logger = logging.getLogger("checkout_cli.store")
+    logger.warning("Key (checkout_id)=(%s) exists", "jane@example.org")
+    assert "jane" not in capsys.readouterr().err
+    monkeypatch.setattr(log, "without_personal", str)
+    logger.warning("Key (checkout_id)=(%s) exists", "jane@example.org")
+    assert "jane" in capsys.readouterr().err
+
+
+def test_without_the_guard_a_log_would_be_written_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, victim = tmp_path / "place", tmp_path / "victim"
+    victim.write_text("as it was\n")
+    place.symlink_to(victim)
+    monkeypatch.setattr(log, "open_own", lambda name, flags: os.open(name, flags, 0o600))
+    configure_logging(Settings(debug="*", log_file=str(place)))
+    logging.getLogger("checkout_cli.store").warning("something is wrong")
+    assert "something is wrong" in victim.read_text()

@@ -240,11 +240,29 @@ class TestStreamsThatFail:
 
 
 class TestReports:
-    def test_an_error_is_one_line_and_the_next_command_another(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_an_error_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         output.report(RedisUnavailable("Redis at localhost:6379 refuses\nconnections \x1b[2J"))
         out, err = capsys.readouterr()
         assert out == ""
-        assert err == "error: Redis at localhost:6379 refuses\\nconnections \\x1b[2J\n  next: checkoutctl ping\n"
+        assert err == "error: Redis at localhost:6379 refuses\\nconnections \\x1b[2J\n"
+
+    def test_advice_that_is_no_command_is_a_hint(self, capsys: pytest.CaptureFixture[str]) -> None:
+        output.report(InvalidInput("bad", hint="leave it out"))
+        assert capsys.readouterr().err == "error: bad\n  hint: leave it out\n"
+
+    def test_a_run_has_one_next_step_with_its_own_options(self, capsys: pytest.CaptureFixture[str]) -> None:
+        output.begin_run("-C /shop", "--redis-port 7")
+        output.show_next("checkoutctl health")
+        output.show_next("checkoutctl doctor")
+        assert capsys.readouterr().err == "next: checkoutctl -C /shop --redis-port 7 health\n"
+        output.begin_run("", "")
+        output.show_next("look at its log")
+        assert capsys.readouterr().err == "next: checkoutctl doctor\n"
+        output.begin_run("", "")
+        output.leave_next_out()
+        output.show_next("checkoutctl health")
+        assert capsys.readouterr().err == ""
+        output.begin_run("", "")
 
     def test_without_a_hint_there_is_no_second_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         output.report(InvalidInput("bad"))

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "acl",
-    place=60,
+    place=47,
     summary="Show the least rules for users of Redis; check your own.",
     example="checkoutctl acl",
     uses=(

@@ -11,6 +11,7 @@ from typing import Any
 
 from checkout_cli.commands.acl.needs import Access, Entry, Need
 from checkout_cli.commands.acl.roles import NEWEST, ROLES, Role, RoleName, grants
+from checkout_cli.config.fixes import redis_cli
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ExitCode
 from checkout_cli.servers.inspection import Inspector
@@ -99,6 +100,7 @@ class Capabilities(Partial):
 
     ``lacking`` are the parts of a rule that are not granted, ``absent`` the commands that the server does not have.
     ``version`` is that of Redis, ``None`` where INFO is denied. ``missing`` are servers of a cluster without an answer.
+    ``granting`` is what an administrator types in a shell.
     """
 
     JSON_KEYS = (
@@ -114,6 +116,7 @@ class Capabilities(Partial):
     absent: tuple[str, ...] = ()
     version: tuple[int, int] | None = None
     missing: tuple[str, ...] = ()
+    granting: str = ""
 
     @property
     def complete(self) -> bool:
@@ -124,6 +127,11 @@ class Capabilities(Partial):
     def exit_code(self) -> ExitCode:
         """A finding where the role is not complete."""
         return ExitCode.OK if self.complete else ExitCode.FINDING
+
+    @property
+    def next_step(self) -> str:
+        """The administrator's command, where it is known what is lacking."""
+        return self.granting if self.lacking else "checkoutctl doctor"
 
     @property
     def repair(self) -> str | None:
@@ -199,17 +207,27 @@ def check_access(redis: RedisAdmin, settings: Settings, role: RoleName) -> Capab
         for need, reply in replies.items():
             answers.note(need, reply)
         version = version or known_version
-    known = version or NEWEST
+    known, user = version or NEWEST, settings.redis_username or "default"
+    lacking = answers.lacking(wanted, known)
     return Capabilities(
-        settings.redis_username or "default",
+        user,
         ROLES[role],
         source,
         tuple(answers.capability(name, entry, known) for name, entry in ROLES[role].granted(settings).items()),
-        answers.lacking(wanted, known),
+        lacking,
         tuple(sorted({need.command for need in answers.absent})),
         version,
         found.missing,
+        redis_cli(settings, "ACL", "SETUSER", user, *_first(lacking)),
     )
+
+
+def _first(lacking: Sequence[str]) -> Sequence[str]:
+    """The commands, where some are denied: only with them can it be told which keys they reach.
+
+    A server refuses the whole line for a key pattern that another one covers.
+    """
+    return [grant for grant in lacking if grant.startswith("+")] or lacking
 
 
 class _StillOpen(Exception):

@@ -116,19 +116,24 @@ GROUPS = {
     "SCRIPTS": "script|load time",  # TIME is what our scripts ask the clock
     "LOOK": "sessions:strlen,pttl,get",
     "PLACE": "ours:type aside:type index:zrange",
+    "BEGINNING": "LOOK PLACE ours:zscan sessions:exists scan",  # what finds a session by the beginning of its id
     "LISTED": "PLACE ours:zmscore sets:smismember",
     "MEMBERS": "LISTED sets:sscan beside:zscan",
     "COUNT": "MEMBERS ours:zcount,zrange sessions:exists,pttl scan",
     "WAITING": "pending:scard,sscan LOOK ping",
     "LIST": "MEMBERS ours:zrange,zrevrank,zscore,zcount sessions:exists WAITING scan",
-    "LOCK": "locks:set,get,evalsha,del,pexpire SCRIPTS",
-    "OPEN": "sessions:getex,evalsha,get,set claims:evalsha,get,set,del SCRIPTS",
+    "LOCK": "locks:set,get,getrange,evalsha,del,pexpire SCRIPTS",
+    "REQUIREMENTS": (
+        "sessions:getex,evalsha,get,exists,strlen,pttl claims:set,del pending:srem,srandmember "
+        "index:type,zrange,zadd,zrem minutes:hincrby,pexpire SCRIPTS"
+    ),  # store/redis/requirements.py
+    "OPEN": "sessions:getex,evalsha,get,set claims:evalsha,get,set,del SCRIPTS REQUIREMENTS",
     "ENTER": "PLACE ours:zadd,evalsha,zrem,type,sadd,srem SCRIPTS",
     "PUBLISH": "OPEN sessions:del ENTER",
     "FLUSH": "pending:evalsha,sadd,srem",
     "HAND_OVER": "pending:srandmember sessions:exists LOOK FLUSH",
     "NOTE": "minutes:evalsha,hincrby,pexpire users:evalsha,hget,hset,hsetnx,hincrby,pexpire",
-    "TRACKED": "users:type,pttl,hmget",
+    "TRACKED": "users:type,pttl,hlen,hmget",
     "MEASURE": "all:memory|usage,pttl index:strlen scan dbsize randomkey client|no-touch",
     "IDENTITY": "info",  # who the server is: without it nothing in Redis is trusted, and the database answers
     "STATUSES": "LOOK sessions:getrange",  # what external writers have written since
@@ -181,11 +186,12 @@ def _library(needs: str, helps: str) -> Entry:
 
 LIBRARY = {
     "CheckoutStore": _library(
-        "PUBLISH FLUSH COUNT LOOK pending:scard,srandmember,sscan,sadd", "IDENTITY ping NOTE legacy:type,hgetall"
+        "PUBLISH FLUSH COUNT LOOK pending:scard,srandmember,sscan,sadd",
+        "IDENTITY ping NOTE legacy:type,hlen,hgetall,memory|usage",
     ),
     "DeliveryCharges": _library("delivery:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS", "IDENTITY"),
     "Coupons": _library("coupons:get,getrange,strlen,pttl,evalsha,set,del SCRIPTS", "IDENTITY"),
-    "Users": _library("TRACKED", "IDENTITY"),
-    "Statistics": _library("minutes:hgetall", "IDENTITY STATUSES"),
+    "Users": _library("TRACKED", "IDENTITY users:memory|usage"),
+    "Statistics": _library("minutes:hlen,hgetall", "IDENTITY STATUSES minutes:memory|usage"),
 }
 """The needs of the library's classes."""

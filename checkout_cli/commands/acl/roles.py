@@ -45,6 +45,15 @@ class Role:
         return list(self.entries)
 
     @property
+    def withheld_by_reason(self) -> dict[str, str]:
+        """The withheld commands as parts of a rule, those of one reason together, by the reason."""
+        reasons = dict.fromkeys(self.withheld.values())
+        return {
+            reason: " ".join(f"+{command}" for command, its in self.withheld.items() if its == reason)
+            for reason in reasons
+        }
+
+    @property
     def not_granted(self) -> dict[str, str]:
         """The withheld commands as parts of a rule."""
         return {f"+{command}": reason for command, reason in self.withheld.items()}
@@ -68,6 +77,8 @@ _HASHES = "shows the password hashes of all users"
 _SECRETS = {"acl|list": _HASHES, "config|get": _PASSWORDS}
 """What no role is granted, because it shows secrets by which its user could become an administrator."""
 _ONLY_LOOKS = "writes; doctor leaves its trial of a write out"
+_OF_THE_SHOP = (*("evalsha", "getex", "hincrby", "pexpire", "script|load", "srandmember", "srem", "zadd", "zrem"),)
+_THE_SHOPS = "the shop's; health and doctor do not find out what its user may do"
 
 COMMANDS = table(records())
 """What each command needs, by what is typed after ``checkoutctl``, of all records."""
@@ -82,7 +93,7 @@ ROLES = {
             RoleName.READER,
             "looks, and changes nothing: dashboards, monitoring, the curious",
             {name: COMMANDS[name] for name, use in _USES.items() if use.role == RoleName.READER},
-            {**_SECRETS, "set": _ONLY_LOOKS, "del": _ONLY_LOOKS},
+            {**_SECRETS, **dict.fromkeys(("set", "del"), _ONLY_LOOKS), **dict.fromkeys(_OF_THE_SHOP, _THE_SHOPS)},
         ),
         Role(
             RoleName.OPERATOR,

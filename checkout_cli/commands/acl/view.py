@@ -57,8 +57,8 @@ def show_rule(rule: Rule, *, as_json: bool) -> None:
         write_line(f"# for {reason}:")
         write_line(rule.older_servers[name]["setuser"])
     narrate(f"{rule.role.name}: {rule.role.purpose}")
-    for command, reason in rule.role.withheld.items():
-        narrate(f"  without +{command}: {reason}")
+    for reason, commands in rule.role.withheld_by_reason.items():
+        narrate(f"  without {commands}: {reason}")
     narrate(
         f"Put a password of your own in place of {PASSWORD}; type it in redis-cli, where '>' and '*' are just letters."
     )
@@ -90,7 +90,7 @@ def _narrate(found: Capabilities) -> None:
         narrate(f"this server has no {', '.join(name.replace('|', ' ').upper() for name in found.absent)}")
     if found.source is Source.TRIAL:
         warn("MULTI is denied: what writes cannot be tried without writing; grant +multi +discard to know")
-    for command, reason in found.role.withheld.items():
-        narrate(f"not asked for +{command}: {reason}")
+    for reason, commands in found.role.withheld_by_reason.items():
+        narrate(f"not asked for {commands}: {reason}")
     if found.missing:
         warn(f"no answer from {safe(', '.join(found.missing))}: what is granted there is not known")

@@ -154,6 +154,10 @@ class BenchReport:
         lost = self.outage is not None and bool(self.outage.lost)
         return ExitCode.FINDING if lost or self.target.redis is None or self.not_removed else ExitCode.OK
 
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl doctor"
+
 
 @contextlib.contextmanager
 def embedded(settings: Settings) -> Iterator[tuple[Settings, KilledServer]]:

@@ -2,11 +2,11 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "cache",
-    place=40,
+    place=23,
     summary="Look at, correct and invalidate what is cached.",
     example="checkoutctl cache stats",
     uses=(
-        Use("stats", "reader", "minutes:hgetall", "IDENTITY"),
+        Use("stats", "reader", "minutes:hlen,hgetall", "IDENTITY minutes:memory|usage"),
         Use("delivery get", "reader", "delivery:get,getrange,strlen,pttl", "IDENTITY", run="5 20"),
         Use("delivery list", "reader", "delivery:get,getrange,strlen,pttl scan", "IDENTITY"),
         Use("delivery set", "operator", "delivery:get,getrange,strlen,pttl,set", "IDENTITY", run="7 20 1.5 --yes"),

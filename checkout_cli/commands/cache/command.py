@@ -153,6 +153,7 @@ def delivery_list(
     cursor: options.ListCursor = "0",
     output: options.Output = None,
     as_json: options.Json = False,
+    reveal: options.Reveal = False,
     timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """List cached delivery charges, in no order, and say which would not be served.
@@ -164,7 +165,9 @@ def delivery_list(
     shape = options.shape_of(output, as_json=as_json)
     with current().store(timeout) as store, bounded("Listing", quiet=shape != "table") as run:
         found = entries.list_entries(store, "delivery", run, limit=limit, cursor=cursor)
-    view.show_listing(found, shape)
+    if reveal:
+        audit("cache delivery list", f"the keys of {len(found.found)} delivery charges")
+    view.show_listing(found, shape, reveal=reveal)
     return found
 
 

@@ -17,10 +17,12 @@ from checkout_cli.errors import AccessDenied, CacheEntryNotFound, ExitCode, Inva
 from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.jobs.key_scan import KeyScan, scan
 from checkout_cli.keys import pattern_of
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import strict_json
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.commands import decoded, encoded
+from checkout_cli.typed import typed
 
 EXAMPLES = 5
 LARGEST_DOCUMENT = 64 * 1024
@@ -43,6 +45,10 @@ class Found:
     @property
     def exit_code(self) -> ExitCode:
         return ExitCode.OK if self.served else ExitCode.FINDING
+
+    @property
+    def next_step(self) -> str:
+        return typed("checkoutctl cache {} list", self.entry.cache) if self.enabled else "checkoutctl config show"
 
 
 @dataclass(kw_only=True)
@@ -91,7 +97,7 @@ def look_at_delivery(store: CheckoutStore, distance: str, value: str) -> Found:
     entry = charges.look(distance, value)
     if entry is None:
         raise CacheEntryNotFound(
-            f"no charge is cached at {charges.key(distance, value)}", hint="checkoutctl cache delivery list"
+            f"no charge is cached at {named(charges.key(distance, value))}", hint="checkoutctl cache delivery list"
         )
     return Found(entry, store.clock.wall(), store.settings.enable_delivery_cache)
 
@@ -101,7 +107,9 @@ def look_at_coupon(store: CheckoutStore, code: str) -> Found:
     coupons = Coupons(store)
     entry = coupons.look(code)
     if entry is None:
-        raise CacheEntryNotFound(f"no answer is cached at {coupons.key(code)}", hint="checkoutctl cache coupon list")
+        raise CacheEntryNotFound(
+            f"no answer is cached at {named(coupons.key(code))}", hint="checkoutctl cache coupon list"
+        )
     return Found(entry, store.clock.wall(), store.settings.enable_coupon_cache)
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from checkout_cli.commands.cache.entries import CacheStatistics, EntryList, Found, Invalidation, Replacement
 from checkout_cli.domain.entries import Answer, CacheEntry
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import iso
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.listing import Listing, going_on
-from checkout_cli.terminal.masking import MASKED, answer_shown, fields_shown
+from checkout_cli.terminal.masking import MASKED, answer_shown, fields_shown, id_shown
 from checkout_cli.terminal.output import columns_of, narrate, warn, warn_if_partial, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.units import span
@@ -34,12 +35,14 @@ _VARIABLES = {"delivery": "REDIS_ENABLE_DELIVERY_CACHE", "coupon": "REDIS_ENABLE
 def entry_document(entry: CacheEntry, now: int, *, enabled: bool = True, reveal: bool = False) -> dict[str, Any]:
     """One key as JSON; ``now`` is in milliseconds."""
     answers = [_answer_document(entry, answer, now, enabled, reveal) for answer in entry.answers]
-    document: dict[str, Any] = {"key": entry.key}
+    is_hidden = not reveal and is_personal(entry.key)
+    names = list(map(id_shown, entry.names)) if is_hidden else list(entry.names)
+    document: dict[str, Any] = {"key": id_shown(entry.key, reveal=reveal)}
     if entry.cache == "coupon":
         served = any(answer["served"] for answer in answers)
-        document |= {"code": entry.names[0], "served": served, "answers": answers}
+        document |= {"code": names[0], "served": served, "answers": answers}
     else:
-        document |= zip_longest(("distance", "orderValue"), entry.names[:2])  # another program's key may have one part
+        document |= zip_longest(("distance", "orderValue"), names[:2])  # another program's key may have one part
         document |= answers[0] if answers else {"value": None, "served": False, **_times(None, None, now)}
     problem = _problem(entry)
     return document | {"problem": problem, "expiresInSeconds": _seconds(entry.ttl), "size": entry.size}
@@ -104,7 +107,7 @@ def show_entry(found: Found, *, as_json: bool, reveal: bool = False) -> None:
 
 def _facts(found: Found, document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     entry = found.entry
-    yield "KEY", entry.key
+    yield "KEY", document["key"]
     if entry.cache == "delivery" and entry.answers:
         yield "CHARGE", _text(document["value"])
     yield "SERVED", "yes" if found.served else f"no: {_why_not(document['problem'], found.enabled)}"
@@ -154,6 +157,7 @@ def show_listing(found: EntryList, output: str, *, reveal: bool = False) -> None
         row=lambda entry: row_of(cells(entry_of(entry))),
         document=entry_of,
         id_of=lambda entry: " ".join(entry.names),
+        is_left_out=lambda entry: not reveal and is_personal(entry.key),
         csv=csv,
         cells=lambda entry: cells(entry_of(entry)),
         nothing=f"nothing is cached{'' if cursor is None else ' as far as was looked'}",
@@ -209,11 +213,12 @@ _COUPON_LIST = (
 
 def describe_replacement(replacement: Replacement, *, reveal: bool = False) -> list[str]:
     document = replacement_document(replacement, reveal=reveal)
+    context = "" if replacement.context is None else f", context {replacement.context[:_SHOWN_DIGEST]}"
     before = "nothing" if replacement.before is None else _text(document["before"])
     if replacement.before is not None and document["beforeProblem"] is not None:
         before += f" (not served: {document['beforeProblem']})"
     return [
-        f"{replacement.key}{'' if replacement.context is None else f', context {replacement.context[:_SHOWN_DIGEST]}'}",
+        f"{document['key']}{context}",
         f"  before: {before}",
         f"  after:  {_text(document['after'])}, for about {span(replacement.lifetime * 1000)}",
     ]
@@ -222,7 +227,7 @@ def describe_replacement(replacement: Replacement, *, reveal: bool = False) -> l
 def replacement_document(replacement: Replacement, *, reveal: bool = False) -> dict[str, Any]:
     cache, before = replacement.cache, replacement.before
     return {
-        "key": replacement.key,
+        "key": id_shown(replacement.key, reveal=reveal),
         **({} if replacement.context is None else {"context": replacement.context}),
         "before": None if before is None else _shown(cache, before.value, reveal),
         "beforeProblem": None if before is None or before.problem is None else str(before.problem),
@@ -236,7 +241,7 @@ def show_replacement(replacement: Replacement, *, as_json: bool, reveal: bool = 
     if as_json:
         write_json({**replacement_document(replacement, reveal=reveal), "dryRun": not replacement.done})
     else:
-        write_line(f"{'set' if replacement.done else 'would set'} {safe(replacement.key)}")
+        write_line(f"{'set' if replacement.done else 'would set'} {safe(id_shown(replacement.key, reveal=reveal))}")
     _warn_if_off(replacement.cache, replacement.enabled)
 
 
@@ -247,14 +252,15 @@ def describe_invalidation(invalidation: Invalidation) -> list[str]:
     lines = [f"{_what(invalidation)}: {_affected(invalidation)}"]
     if invalidation.examples:
         more = "" if invalidation.exact and invalidation.count == len(invalidation.examples) else ", …"
-        lines.append(f"  such as {', '.join(invalidation.examples)}{more}")
+        lines.append(f"  such as {', '.join(map(id_shown, invalidation.examples))}{more}")
     return lines
 
 
 def _what(invalidation: Invalidation) -> str:
     if not invalidation.scope:
         return _NOUNS[invalidation.cache]
-    return f"{'answers about coupon' if invalidation.cache == 'coupon' else 'delivery charges'} {invalidation.scope}"
+    kind = "answers about coupon" if invalidation.cache == "coupon" else "delivery charges"
+    return f"{kind} {id_shown(invalidation.scope)}"
 
 
 def _affected(invalidation: Invalidation) -> str:

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "cleanup",
-    place=33,
+    place=44,
     summary="Remove what has expired from the index and the database.",
     example="checkoutctl cleanup --expired --quiet --max-seconds 50",
     uses=(
@@ -11,7 +11,7 @@ RECORD = Command(
             "",
             "operator",
             "COUNT INDEX_REPAIR LOCK LOOK ENTER sessions:evalsha,get,del pending:sscan,evalsha,srem scan",
-            "IDENTITY jobs:get,set",
+            "IDENTITY jobs:getrange,set",
             run="--expired",
         ),
     ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from checkout_cli.commands.cleanup.expired import BATCH, CleanupReport, clean_up
 from checkout_cli.commands.cleanup.orphans import OrphanReport, find_orphans, remove_orphans
-from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
+from checkout_cli.commands.sessions.index import IndexReport, preview_repair, repair_index
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended
 from checkout_cli.store.checkout_store import CheckoutStore
 
@@ -37,6 +37,13 @@ class Cleanup(Ended):
         reports = () if self.dry_run else (self.index, self.orphans)
         return any(report is not None and report.has_finding for report in reports)
 
+    @property
+    def next_step(self) -> str:
+        if self.index is not None and self.index.has_finding:
+            return self.index.next_step
+        wanted = self.orphans is not None and self.orphans.number and not self.orphans.removed
+        return "checkoutctl cleanup --orphans" if wanted else "checkoutctl doctor"
+
 
 def run_cleanup(
     store: CheckoutStore,
@@ -60,7 +67,7 @@ def run_cleanup(
         done.expired = clean_up(store, part, dry_run=dry_run, batch=batch)
 
     def index(part: BoundedRun) -> None:
-        done.index = check_index(store, part) if dry_run else repair_index(store, part)
+        done.index = preview_repair(store, part) if dry_run else repair_index(store, part)
 
     phases = {"orphans": orphans, "expired": expired, "index": index}
     run.in_turn(*(phase for kind, phase in phases.items() if kind in kinds), again=False)

@@ -59,7 +59,8 @@ def _lines(report: CleanupReport) -> Iterator[str]:
     )
     yield from (line.format(number) for number, line in others if number)
     if not report.finished:
-        yield "stopped before the end: the next run goes on"
+        go_on = "the rest was not looked at" if report.dry_run else "the next run goes on where it stopped"
+        yield f"not finished: {go_on}"
 
 
 # Orphans
@@ -70,9 +71,11 @@ def show_orphans(report: OrphanReport, *, quiet: bool) -> None:
         for line in orphan_lines(report):
             write_line(line)
         if not report.number and report.finished:
-            write_line("nothing is there that no session stands behind")
+            rest = "in what was looked at" if report.resumed else "there"
+            write_line(f"nothing is {rest} that no session stands behind")
         if not report.finished:
-            write_line("stopped before the end: the next run goes on")
+            done = "the next run goes on where it stopped" if report.goes_on else "the rest was not looked at"
+            write_line(f"not finished: {done}")
     warn_if_partial(report.missing)
     if report.believed.number:
         warn(

@@ -4,7 +4,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "completion",
-    place=72,
+    place=48,
     summary="Complete commands, options and ids in bash, zsh and fish.",
     example="checkoutctl completion install",
     uses=(

@@ -10,6 +10,7 @@ from typing import cast, get_args
 from checkout_cli.commands.completion.scripts import Shell
 from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.files.atomic_file import write_atomically
+from checkout_cli.typed import typed
 
 _PLACES = {
     "bash": ("XDG_DATA_HOME", ".local/share", "bash-completion/completions/checkoutctl"),
@@ -48,7 +49,11 @@ def usual_shell(environ: Mapping[str, str]) -> Shell:
 
 def installation(shell: Shell, content: str, environ: Mapping[str, str]) -> Installation:
     """The file in its place, below the user's own directories (XDG Base Directory Specification)."""
-    home = Path(environ.get("HOME") or Path.home())
+    try:
+        home = Path(environ.get("HOME") or Path.home())
+    except RuntimeError as error:
+        hint = typed("checkoutctl completion show {} > FILE", shell)
+        raise CheckoutError("there is no home directory to install completions in", hint=hint) from error
     if shell == "zsh":
         directory = home / ".zfunc"
         hint = f"in ~/.zshrc, before compinit: fpath=({directory} $fpath)"
@@ -64,5 +69,5 @@ def install(wanted: Installation) -> None:
     except OSError as error:
         raise CheckoutError(
             f"{wanted.path} cannot be written: {error.strerror}",
-            hint=f"checkoutctl completion show {wanted.shell} > FILE",
+            hint=typed("checkoutctl completion show {} > FILE", wanted.shell),
         ) from error

@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +14,21 @@ from typing import Any
 
 from checkout_cli.checks import Checks, Finding, Status, ok, worst
 from checkout_cli.config.addresses import is_loopback
-from checkout_cli.config.settings import VARIABLES, Settings, env_files, env_text, exposed, read_env_file, resolve
-from checkout_cli.config.variables import Origin, Resolved, without_password
+from checkout_cli.config.env_files import readings
+from checkout_cli.config.settings import (
+    VARIABLES,
+    Settings,
+    env_files,
+    env_text,
+    exposed,
+    read_env_file,
+    resolve,
+)
+from checkout_cli.config.trusted_file import at_home
+from checkout_cli.config.variables import Origin, Resolved, has_quotes, without_password
 from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode
 from checkout_cli.files.env_file import insist_on_file, parser_warnings_off
-from checkout_cli.typed import typed
+from checkout_cli.typed import is_typeable, typed
 
 _NAMES = {variable.name for variable in VARIABLES.values()}
 _OURS = re.compile(r"(?:REDIS|CHECKOUT)_", re.IGNORECASE)
@@ -27,6 +37,7 @@ _SIMILAR = 0.8
 _SQLITE = b"SQLite format 3\0"
 """How every SQLite database begins that is not empty."""
 _TLS_FILES = ("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
+_FILES_OF_DATABASE_URL = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _FILES, _SETTINGS = "files", "settings"
 
 
@@ -43,6 +54,13 @@ class ConfigReport:
         if found is None:
             return ExitCode.OK
         return ExitCode.CONFIGURATION if found.status is Status.CRIT else ExitCode.FINDING
+
+    @property
+    def next_step(self) -> str:
+        """The fix of the worst finding that can be typed."""
+        typeable = [finding for finding in self.findings if is_typeable(finding.fix)]
+        found = worst(typeable)
+        return "checkoutctl config check --explain all" if found is None else found.fix
 
     @property
     def verdict(self) -> Finding:
@@ -70,7 +88,7 @@ class Given:
     @cached_property
     def sound(self) -> Settings:
         """The settings, with defaults in place of invalid values."""
-        return Settings(**{name: item.value for name, item in self.resolved.items()})
+        return Settings().unchecked(**{name: item.value for name, item in self.resolved.items()})
 
 
 CHECKS: Checks[Callable[[Given], Iterator[Finding]]] = Checks("config check")
@@ -110,7 +128,8 @@ def environment_files(given: Given) -> Iterator[Finding]:
     """.env.local and .env can be read, by nobody else, and hold what they seem to hold.
 
     The parser skips broken lines without a word, the last of two lines for one name counts, and a name that is almost
-    a setting's is none. A file with a secret in it must be its owner's alone.
+    a setting's is none. A file with a secret in it must be its owner's alone. Next.js reads some lines differently: a
+    shop must not go to another server than its operator by the same line.
     """
     for path, origin in env_files(given.directory, given.environ).items():
         yield from _file_findings(path, origin)
@@ -162,28 +181,40 @@ def secret_files(settings: Settings) -> dict[str, str]:
 def exposed_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
     """Each file of a secret that others can read, and the command that ends it."""
     for name, what in secret_files(settings).items():
-        path = Path(name).expanduser()
+        path = at_home(name)
         if exposed(path):
             yield f"{path} can be read by others, and holds {what}", _chmod(path)
 
 
 def _line_findings(path: Path, origin: Origin) -> Iterator[Finding]:
-    """Lines that the parser skips in silence: broken ones, a name that is set twice."""
+    """Lines that the parser skips in silence, a name that is set twice, a value that the shop reads differently."""
     from dotenv.parser import parse_stream
 
     seen: dict[str, int] = {}
-    with io.StringIO(env_text(path, origin) or "", newline=None) as stream:
+    text = env_text(path, origin) or ""
+    with io.StringIO(text, newline=None) as stream:
         for binding in parse_stream(stream):
-            text, key = binding.original.string, binding.key
-            line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+            source, key = binding.original.string, binding.key
+            line = binding.original.line + source[: len(source) - len(source.lstrip())].count("\n")
             if binding.error:
+                with_colon = re.match(r"\s*(?:export\s+)?([A-Za-z_]\w*):\s", source)
                 problem = "it is not NAME=value, or a quote is not closed"
-                yield _error(f"{path.name} line {line}", problem, f"edit {path}")
+                fix = (
+                    f"write {with_colon[1]}= in place of {with_colon[1]}:, which only Next.js reads"
+                    if with_colon
+                    else ""
+                )
+                yield _error(f"{path.name} line {line}", problem, fix or f"edit {path}")
             elif key is not None and key in _NAMES:
                 if key in seen:
                     problem = f"set twice in {path.name}, in lines {seen[key]} and {line}; the last one counts"
                     yield _warning(key, problem, f"remove one of them from {path}")
                 seen[key] = line
+    if path.name.startswith(".env"):
+        for reading in readings(text):
+            if reading.name in _NAMES and not reading.is_alike:
+                problem = f"in {path.name} line {reading.line}, Next.js reads another value: {reading.difference}"
+                yield _warning(reading.name, problem, reading.remedy)
 
 
 # The settings
@@ -199,6 +230,13 @@ def values(given: Given) -> Iterator[Finding]:
         if item.problem:
             name = item.variable.name
             yield _error(name, item.problem, f"correct or remove {name} in: {item.origin}")
+        if item.ignored:
+            yield _warning(
+                item.variable.name, item.ignored, f"for this program alone: env -u {item.variable.name} checkoutctl …"
+            )
+        if item.variable.secret and has_quotes(str(item.value)):
+            problem = "has quotes around it, which docker's --env-file does not take away"
+            yield _warning(item.variable.name, problem, "write it without, if they are not part of the secret")
     if contradiction := given.sound.contradiction():
         yield _error(*contradiction, "checkoutctl config show")
 
@@ -220,7 +258,7 @@ def password_files(given: Given) -> Iterator[Finding]:
         ),
         ("CHECKOUT_SERVE_TOKEN", settings.serve_token_value, settings.serve_token_file, settings.serve_token),
     ):
-        name, path = f"{variable}_FILE", Path(file).expanduser()
+        name, path = f"{variable}_FILE", at_home(file)
         if file and value:
             yield _warning(name, f"not used, because {variable} is set too", "remove one of the two settings")
         elif file:
@@ -297,7 +335,7 @@ def tls_files(given: Given) -> Iterator[Finding]:
         yield _error(error.variable, str(error).removeprefix(f"{error.variable} "), error.hint)
         return
     key = settings.redis_tls_key_file or settings.redis_tls_cert_file
-    if key and exposed(Path(key).expanduser()):
+    if key and exposed(at_home(key)):
         name = "REDIS_TLS_KEY_FILE" if settings.redis_tls_key_file else "REDIS_TLS_CERT_FILE"
         yield _warning(name, f"{key} holds a private key, and can be read by others", _chmod(Path(key)))
 
@@ -321,22 +359,26 @@ def lifetimes(given: Given) -> Iterator[Finding]:
 def database_url(given: Given) -> Iterator[Finding]:
     """DATABASE_URL names a database that there is a driver for, in a place that can be written to.
 
-    SQLite needs to write beside its file too. A database server is not asked.
+    SQLite needs to write beside its file too. A database server is not asked; files that its URL names are looked for.
     """
     from checkout_cli.store.database.engine import make_engine
 
     if given.resolved["database_url"].problem:
         return
     try:
-        engine = make_engine(replace(given.sound, database_schema=""))  # whether that may be set is said above
+        engine = make_engine(given.sound.unchecked(database_schema=""))  # whether that may be set is said above
     except CheckoutError as error:
         usual = "such as sqlite:////var/lib/shop/checkout.db or postgresql://user@host/name"
         yield _error("DATABASE_URL", str(error), usual if error.hint == ConfigurationError.default_hint else error.hint)
         return
     path: Path | None = getattr(engine, "sqlite_path", None)
     engine.dispose()
+    for option in _FILES_OF_DATABASE_URL:
+        name = engine.url.query.get(option)
+        if isinstance(name, str) and name != "system" and not Path(name).expanduser().is_file():
+            yield _error("DATABASE_URL", f"its {option} names no file: {name}", f"correct {option} in DATABASE_URL")
     try:
-        problem = _place_problem(path.absolute()) if path is not None else ""
+        problem = _place_problem(path) if path is not None else ""
     except OSError as error:
         problem = f"{path} cannot be looked at: {error.strerror or error}"
     if problem:
@@ -345,6 +387,8 @@ def database_url(given: Given) -> Iterator[Finding]:
 
 def _place_problem(path: Path) -> str:
     """Why a database cannot be kept in this file, or nothing."""
+    if path.parts[0].startswith("~"):
+        return f"this user has no home directory, so there is no place {path}"
     if path.exists():
         if not path.is_file():
             return f"{path} is no regular file"
@@ -353,7 +397,7 @@ def _place_problem(path: Path) -> str:
         with path.open("rb") as stream:
             if stream.read(len(_SQLITE)) not in {_SQLITE, b""}:
                 return f"{path} is not an SQLite database"
-    nearest = next(parent for parent in path.parents if parent.exists())
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
     if not nearest.is_dir():
         return f"{nearest} is not a directory"
     return "" if os.access(nearest, os.W_OK | os.X_OK) else f"the directory {nearest} cannot be written to"

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "cron",
-    place=71,
+    place=45,
     summary="Run clean-up, hand-over and health every five minutes.",
     example="checkoutctl cron install",
     uses=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -53,12 +54,15 @@ def install(
     The commands run in this directory (or -C), whose .env.local they read.
     """
     from checkout_cli.commands.cron import crontab
-    from checkout_cli.commands.cron.jobs import Setting, block, only_in_environment
+    from checkout_cli.commands.cron.jobs import Setting, block, moved_by_environment, only_in_environment
     from checkout_cli.terminal.output import warn
 
     directory = current().directory
-    for name in only_in_environment(directory):
-        warn(f"{name} is set in this shell alone, and cron will not have it: put it into {directory / '.env.local'}")
+    for name, place in only_in_environment(directory, os.environ).items():
+        warn(f"{name} is set in this shell alone, and cron will not have it: put it {place}")
+    current().note_defaults()
+    for moved in moved_by_environment(directory, os.environ):
+        warn(moved)
     wanted = block(Setting.here(directory))
     change = crontab.changed(crontab.read(), wanted, force=force)
     _apply(change, "installed", dry_run=dry_run, yes=yes, as_json=as_json)
@@ -79,7 +83,7 @@ def remove(
 
 
 def _apply(change: Change, done: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    from checkout_cli.commands.cron import crontab
+    from checkout_cli.commands.cron import crontab, runs
     from checkout_cli.terminal.output import narrate, write, write_json
     from checkout_cli.terminal.prompt import confirm
 
@@ -91,6 +95,7 @@ def _apply(change: Change, done: str, *, dry_run: bool, yes: bool, as_json: bool
             write(change.diff)
         if confirm(change.diff.splitlines() if as_json else (), "Change the crontab?", yes=yes, dry_run=dry_run):
             kept, written = crontab.write(change), True
+            runs.note_installed(installed=done == "installed")
             narrate(done if kept is None else f"{done}; the crontab before is kept at {kept}")
     if as_json:
         write_json(change, changed=written, keptAt=None if kept is None else str(kept))
@@ -103,9 +108,12 @@ def status(as_json: options.Json = False) -> Report:
     Exit code 1: they are not installed, or a job is overdue or ended with an error.
     """
     from checkout_cli.commands.cron import runs
-    from checkout_cli.commands.cron.jobs import Setting
+    from checkout_cli.commands.cron.jobs import Setting, moved_by_environment
     from checkout_cli.commands.cron.view import show_status
+    from checkout_cli.terminal.output import warn
 
+    for moved in moved_by_environment(current().directory, os.environ):
+        warn(moved)
     found = runs.status(Setting.here(current().directory))
     show_status(found, as_json=as_json)
     return found

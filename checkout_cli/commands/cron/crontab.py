@@ -101,11 +101,15 @@ def write(change: Change) -> Path | None:
     kept = None
     if change.before:
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() // 1000 % 1_000_000:06}"
-        kept = state_directory() / "crontabs" / name
         try:
+            kept = state_directory() / "crontabs" / name
             write_atomically(kept, _bytes(change.before))
         except OSError as error:
-            raise CheckoutError(f"the old crontab cannot be kept at {kept}: {error.strerror}") from error
+            where = "" if kept is None else f" at {kept}"
+            raise CheckoutError(
+                f"the old crontab cannot be kept{where}, so nothing was written: {error.strerror}",
+                hint="set XDG_STATE_HOME to a directory that you can write to",
+            ) from error
     done = _crontab("-", given=change.after)
     if done.returncode:
         raise CheckoutError(f"crontab refuses: {_first_line(done.stderr)}", hint="checkoutctl cron print")

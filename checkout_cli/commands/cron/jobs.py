@@ -11,12 +11,14 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkout_cli.config.settings import resolve
+from checkout_cli.config.settings import ENV_FILE, env_files, resolve
 from checkout_cli.config.variables import Origin
 from checkout_cli.errors import ConfigurationError
+from checkout_cli.files.directories import as_typed
 
 BEGIN, END = "# BEGIN checkoutctl", "# END checkoutctl"
 JITTER = 30
@@ -57,40 +59,71 @@ class Setting:
 
     @classmethod
     def here(cls, directory: Path) -> Setting:
-        """This very installation; raises ``ConfigurationError`` where a path cannot stand in a crontab."""
+        """This very installation, its paths as they were typed: a link such as ``current`` survives a deploy.
+
+        Raises ``ConfigurationError`` where a path cannot stand in a crontab.
+        """
         program = Path(sys.argv[0])
-        found = str(program) if len(program.parts) > 1 else shutil.which(program.name)
+        is_path = sys.argv[0] != program.name  # also ./checkoutctl
+        found = str(program) if is_path else shutil.which(program.name)
         named = found is not None and Path(found).name.startswith("checkoutctl") and Path(found).is_file()
-        command = (str(Path(found).absolute()),) if named and found else (sys.executable, "-m", "checkout_cli")
-        for path in (*command, str(directory.absolute())):
+        command = (str(as_typed(Path(found))),) if named and found else (sys.executable, "-m", "checkout_cli")
+        for path in (*command, str(as_typed(directory))):
             if not path.isprintable():
                 raise ConfigurationError(
                     f"{path!r} has characters that cron and systemd cannot be told", hint="use another directory: -C"
                 )
-        return cls(command, directory.absolute())
+        return cls(command, as_typed(directory))
 
     def words(self, job: Job) -> tuple[str, ...]:
         """The command line of a job."""
         return (*self.command, "--directory", str(self.directory), "cron", "run", job.name)
 
 
-def only_in_environment(directory: Path) -> list[str]:
-    """Variables that only this shell has: cron will not, because no file of the directory has them."""
-    return [item.variable.name for item in resolve(directory=directory).values() if item.origin is Origin.ENVIRONMENT]
+def only_in_environment(directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that only this shell has, and where to put each, so that cron has it too."""
+    alone = [
+        item.variable.name
+        for item in resolve(directory=directory, environ=environ).values()
+        if item.origin is Origin.ENVIRONMENT
+    ]
+    (file, *_) = env_files(directory, environ)
+    places = dict.fromkeys(alone, f"into {file}")
+    if ENV_FILE in places:  # which no file can name
+        places[ENV_FILE] = f"at the top of the crontab (crontab -e), as the line {ENV_FILE}={file}"
+    return places
+
+
+def moved_by_environment(directory: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """What this shell's variables move, and cron's jobs, which lack them, look for elsewhere."""
+    moved = {
+        "XDG_STATE_HOME": "~/.local/state: `cron status` here will not find when they ran, nor they what runs here note"
+    }
+    if not resolve(directory=directory, environ=environ)["database_url"].is_set:
+        moved["XDG_DATA_HOME"] = "~/.local/share: they would use another SQLite file; set DATABASE_URL"
+    for name, usual in moved.items():
+        if value := environ.get(name, "").strip():
+            yield (
+                f"{name} is set in this shell alone, and cron's jobs use {usual}. "
+                f"Put {name}={value} at the top of the crontab (crontab -e), or unset it"
+            )
+
+
+def line(setting: Setting, job: Job) -> str:
+    """One line of a crontab."""
+    import socket
+
+    command = shlex.join(setting.words(job)).replace("%", "\\%")  # which cron takes for the end of the line
+    # A minute that is always the same for one machine and directory, and another one for others.
+    place = f"{socket.gethostname()} {setting.directory} {job.name}"
+    minute = hashlib.sha256(place.encode()).digest()[0] % job.every
+    return f"{minute}-59/{job.every} * * * * {command}"
 
 
 def block(setting: Setting) -> str:
     """The lines for a crontab, between their marks."""
-    import socket
-
     lines = [BEGIN, "# written by: checkoutctl cron install; taken out by: checkoutctl cron remove"]
-    for job in JOBS.values():
-        command = shlex.join(setting.words(job)).replace("%", "\\%")  # which cron takes for the end of the line
-        # A minute that is always the same for one machine and directory, and another one for others.
-        place = f"{socket.gethostname()} {setting.directory} {job.name}"
-        minute = hashlib.sha256(place.encode()).digest()[0] % job.every
-        lines.append(f"{minute}-59/{job.every} * * * * {command}")
-    return "\n".join([*lines, END, ""])
+    return "\n".join([*lines, *(line(setting, job) for job in JOBS.values()), END, ""])
 
 
 def _for_systemd(word: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import msgspec
 
 from checkout_cli.commands.cron.crontab import NOT_INSTALLED, installed
 from checkout_cli.commands.cron.jobs import JITTER, JOBS, Job, Setting, block
-from checkout_cli.errors import ExitCode, InvalidInput
+from checkout_cli.errors import ConfigurationError, ExitCode, InvalidInput
+from checkout_cli.files.atomic_file import NotOurs, open_own
 from checkout_cli.files.state_file import StateFile
 from checkout_cli.jobs.heartbeat import AHEAD
+from checkout_cli.typed import typed
 
 LONGEST = 1800.0
 """Seconds after which a run is ended: its commands bound themselves far below."""
@@ -43,10 +46,14 @@ class Run(msgspec.Struct, frozen=True, rename="camel"):
         """Whether it is trouble by itself; that another run was under way is none (75), unless it stays so."""
         return self.exit_code not in {ExitCode.OK, ExitCode.TRY_AGAIN}
 
-    def is_overdue(self, job: Job, now: float) -> bool:
-        """Whether no run has got through for too long; ``now`` is in seconds since the epoch."""
+    def is_overdue(self, job: Job, now: float, since: int = 0) -> bool:
+        """Whether no run has got through for too long, ``since`` (ms) it was installed; ``now`` is in seconds."""
         done_at = self.done_at or (self.finished_at if self.exit_code == ExitCode.OK else 0)
-        return not -AHEAD <= now * 1000 - done_at <= job.overdue_after * 1000
+        return _is_late(job, max(done_at, since), now)
+
+
+def _is_late(job: Job, since: int, now: float) -> bool:
+    return not -AHEAD <= now * 1000 - since <= job.overdue_after * 1000
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,10 @@ class Outcome:
     def exit_code(self) -> int:
         """The command's, where it is trouble."""
         return self.run.exit_code if self.trouble else ExitCode.OK
+
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl health"
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,10 @@ class CronStatus:
         """A finding where the lines are not installed, or a job is overdue or ended with an error."""
         late = self.installed == NOT_INSTALLED or any(job.overdue or job.reason for job in self.jobs)
         return ExitCode.FINDING if late else ExitCode.OK
+
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl cron install" if self.installed == NOT_INSTALLED else "checkoutctl doctor"
 
 
 def job_called(name: str) -> Job:
@@ -148,10 +163,12 @@ def _alone(job: Job, directory: Path | None) -> Iterator[bool]:
     """Whether no other run of this job is under way here; a run that dies, however it does, holds it no longer."""
     import fcntl  # where there is cron
 
-    path = _file(job, directory).path.with_suffix(".lock")
     try:
+        path = _file(job, directory).path.with_suffix(".lock")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = path.open("a", encoding="utf-8")
+        file = os.fdopen(open_own(path, os.O_RDWR | os.O_CREAT), "r+b")
+    except NotOurs as error:
+        raise ConfigurationError(f"{path}: {error.strerror}", hint=typed("ls -ld {}", path)) from error
     except OSError:
         yield True  # that nothing can be written there is told when the run is noted
         return
@@ -192,11 +209,32 @@ def status(setting: Setting) -> CronStatus:
 
 def statuses(now: float, directory: Path | None = None) -> list[JobStatus]:
     """The state of every job; ``now`` is in seconds since the epoch."""
-    found = []
+    found, since = [], installed_at(directory)
     for job in JOBS.values():
         last = _file(job, directory).read().get(job.name)
-        found.append(JobStatus(job, last, last is None or last.is_overdue(job, now)))
+        late = _is_late(job, since, now) if last is None else last.is_overdue(job, now, since)
+        found.append(JobStatus(job, last, late))
     return found
+
+
+class _Installed(msgspec.Struct, frozen=True):
+    at: int
+
+
+def installed_at(directory: Path | None = None) -> int:
+    """When (ms) ``cron install`` last wrote our lines; 0 where that is unknown."""
+    noted = _installed_file(directory).last("crontab")
+    return 0 if noted is None else noted.at
+
+
+def note_installed(*, installed: bool, directory: Path | None = None) -> None:
+    """Note that our lines were just installed, or removed: no run is overdue before it was due."""
+    with suppress(OSError):  # then status says that jobs have never run, until they have
+        _installed_file(directory).put("crontab", _Installed(int(time.time() * 1000)) if installed else None)
+
+
+def _installed_file(directory: Path | None) -> StateFile[_Installed]:
+    return StateFile("cron-installed.json", _Installed, lambda each: each.at, directory)
 
 
 def _reason(said: str) -> str:

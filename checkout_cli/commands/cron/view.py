@@ -43,7 +43,7 @@ def show_outcome(job: str, outcome: Outcome, *, as_json: bool) -> None:
 def _row(each: JobStatus, now: float) -> list[str]:
     every = f"{each.job.every} min"
     if each.last is None:
-        return [each.job.name, every, "never", "", "", "overdue"]
+        return [each.job.name, every, "never", "", "", "overdue" if each.overdue else "not due yet"]
     ago = f"{span(max(now * 1000 - each.last.finished_at, 0))} ago"
     late = ": ".join(word for word in ("overdue" if each.overdue else "", safe(each.reason or "")) if word)
     return [each.job.name, every, ago, f"{each.last.seconds:.1f} s", str(each.last.exit_code), late]

@@ -6,7 +6,6 @@ Everything lives in one temporary directory and in processes of our own, and all
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import os
@@ -231,6 +230,10 @@ class Demonstration:
     def exit_code(self) -> ExitCode:
         return ExitCode.OK if self.verdict is not None and self.verdict.passed else ExitCode.FINDING
 
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl setup --check"
+
     def _settings(self, port: int) -> Settings:
         url = f"sqlite:///{self._directory / 'checkout.db'}"
         return Settings(redis_host=HOST, redis_port=port, database_url=url, timeout=2.0)
@@ -240,7 +243,7 @@ class Demonstration:
         over = started
         invented = invented_sessions(self._numbers, self._chance, int(started * 1000))
         for life, sessions in itertools.groupby(invented, key=lambda session: session.life):
-            with CheckoutStore.open(dataclasses.replace(settings, session_ttl=life)) as store:
+            with CheckoutStore.open(settings.unchecked(session_ttl=life)) as store:
                 store.database.create_schema()
                 for session in sessions:
                     self._pause(0)

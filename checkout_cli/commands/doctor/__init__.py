@@ -12,7 +12,7 @@ def _asked() -> str:
 
 RECORD = Command(
     "doctor",
-    place=20,
+    place=10,
     summary="Examine all that checkouts depend on; say what to fix first.",
     example="checkoutctl doctor --only memory,sessions",
     uses=(Use("", "reader", "ping", _asked),),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import socket
 import ssl
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.config.addresses import address_text, split_address
 from checkout_cli.errors import CheckoutError
 from checkout_cli.store.redis.tls import Tls, explained_tls, sentinel_place, tls_cause
+from checkout_cli.typed import typed
 
 RENEW_SOON, RENEW_NOW = 30, 7
 """Days before a certificate's end: a month is enough for any process, a week only for a quick one."""
@@ -60,8 +60,7 @@ def certificate(context: DoctorContext) -> Finding:
     which = f"{first.who} is " if len(found) == 1 else f"of {len(found)} certificates, that of {first.who} ends first: "
     evidence = f"{which}{until}; for {names}"
     numbers: dict[str, Any] = {"days": int(days), "certificates": len(found), "names": list(first.names)}
-    address = shlex.quote(first.address)
-    fix = f"renew it: echo | openssl s_client -connect {address} | openssl x509 -noout -text"
+    fix = typed("renew it: echo | openssl s_client -connect {} | openssl x509 -noout -text", first.address)
     if days < RENEW_NOW:
         return crit(evidence, fix, **numbers)
     return warn_if(days < RENEW_SOON, evidence, fix, **numbers)

@@ -7,6 +7,7 @@ A new check is one decorated function: its id, its group and its needs are in th
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from functools import wraps
 from typing import TYPE_CHECKING
@@ -32,6 +33,24 @@ class Group(StrEnum):
     SECURITY = "security"
     SPEED = "speed"
     HOST = "host"
+
+
+HARM = (
+    *("configuration", "connect", "port-in-use", "redis-emptied", "database", "database-write", "loading", "topology"),
+    *(
+        "write",
+        "refused-commands",
+        "pending",
+        "evictions",
+        "clients",
+        "capability",
+        "eviction-policy",
+        "memory-headroom",
+        "payload",
+    ),
+    *("conflicts", "drift", "index-kind", "persistence", "data-directory", "session-ttl", "index-missing"),
+)
+"""Checks in the order in which what they find hurts shoppers; all others come after them, in the groups' order."""
 
 
 class Need(StrEnum):
@@ -70,18 +89,19 @@ def _worst_of_servers(context: DoctorContext, examine: ExamineServer, *, local: 
         try:
             if local:
                 context.process(server)
-            findings[server.place] = examine(context, server)
+            found = examine(context, server)
+            findings[server.place] = replace(found, fix=context.typeable(found.fix, server))
         except CheckoutError as error:
             findings[server.place] = finding_of(error)
-    found = worst(findings.values())
-    if found is None:
+    bad = worst(findings.values())
+    if bad is None:
         raise Skip("Redis does not answer")
     if len(findings) == 1:
-        return found
-    place = next(place for place, finding in findings.items() if finding is found)
-    alike = sum(finding.status is found.status for finding in findings.values())
-    where = f"{place}: {found.evidence} ({alike} of {len(findings)} servers are {found.status})"
-    return Finding(found.status, where, found.fix, {**found.numbers, "server": place, "servers": len(findings)})
+        return bad
+    place = next(place for place, finding in findings.items() if finding is bad)
+    alike = sum(finding.status is bad.status for finding in findings.values())
+    where = f"{place}: {bad.evidence} ({alike} of {len(findings)} servers are {bad.status})"
+    return Finding(bad.status, where, bad.fix, {**bad.numbers, "server": place, "servers": len(findings)})
 
 
 def finding_of(error: CheckoutError) -> Finding:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from checkout_cli.arguments import options
-from checkout_cli.arguments.context import current
+from checkout_cli.arguments.context import Report, current
 
 
 def doctor(
@@ -21,7 +21,7 @@ def doctor(
     fail_on: Annotated[Literal["warn", "crit"], typer.Option(help="From which status on to exit with 1.")] = "warn",
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> int:
+) -> Report | None:
     """Examine all that checkouts depend on, and say for each trouble what to type.
 
     It looks at the way to Redis, the server and its memory, sessions and their index, the database, jobs, personal
@@ -38,13 +38,19 @@ def doctor(
 
     if explain is not None:
         show_explanations(all_checks().explained(explain), HEADINGS, as_json=as_json)
-        return 0
+        return None
     context = current()
     checks = all_checks().chosen(_names(only), _names(skip))
     with progress("Examining", quiet=as_json) as advance:
-        report = run_checks(lambda: context.settings(timeout), checks, directory=context.directory, progress=advance)
+        report = run_checks(
+            lambda: context.settings(timeout),
+            checks,
+            directory=context.directory,
+            progress=advance,
+            fail_on=Status(fail_on),
+        )
     show_report(report, as_json=as_json)
-    return report.exit_code(Status(fail_on))
+    return report
 
 
 def _names(given: list[str] | None) -> list[str]:

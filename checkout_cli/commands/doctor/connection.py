@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from checkout_cli.checks import Finding, Skip, Status, crit, ok, warn
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
-from checkout_cli.commands.doctor.context import DoctorContext
-from checkout_cli.commands.ping.explain import timed_out
-from checkout_cli.config.addresses import split_address
+from checkout_cli.commands.doctor.context import COMMAND, DoctorContext
+from checkout_cli.commands.ping.explain import Kind, timed_out
+from checkout_cli.config.addresses import address_text, split_address
+from checkout_cli.config.fixes import redis_cli
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisRefusing, RedisUnavailable, WrongServer
 from checkout_cli.keys import INDEX
-from checkout_cli.servers.inspection import Info, Inspector
+from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Process, user_name
 from checkout_cli.servers.providers import provider_of
+from checkout_cli.store.redis.requirements import REQUIREMENTS, lacks_unless_reader, told
 from checkout_cli.typed import typed
 
 CLOCKS_APART = 2.0
@@ -30,7 +33,7 @@ def connection(context: DoctorContext) -> Finding:
     """
     found = context.attempt.finding()
     if found.status is Status.CRIT:
-        return found
+        return _with_last_limit(context, found)
     answering = len(context.servers)
     places = context.store.redis.missing_servers()
     if not places:
@@ -38,6 +41,15 @@ def connection(context: DoctorContext) -> Finding:
     host, port = split_address(places[0])
     evidence = f"no answer from {', '.join(places)}; {answering} other servers of the cluster answer"
     return crit(evidence, typed("checkoutctl --redis-host {} --redis-port {} ping", host, port), missingServers=places)
+
+
+def _with_last_limit(context: DoctorContext, found: Finding) -> Finding:
+    """Where a server takes no more clients, with the limit that it told the last time that it was asked."""
+    last = context.last_look.previous(COMMAND, context.settings.redis_place)
+    limit = None if last is None else last.counters.get("maxclients")
+    if found.numbers.get("trouble") != Kind.FULL or limit is None:
+        return found
+    return replace(found, evidence=f"{found.evidence}; maxclients was {limit:,.0f} when doctor last asked")
 
 
 @check("port-in-use", Group.CONNECTION)
@@ -65,20 +77,20 @@ def port_in_use(context: DoctorContext) -> Finding:
     owner = context.machine.owner_of(port)
     if owner is None:
         windows = context.machine.platform == "win32"
-        command = f"netstat -ano | findstr :{port}" if windows else f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
-        return crit(f"what holds port {port} does not answer as Redis", f"{command} names the process", port=port)
+        command = f"netstat -ano | findstr :{port:d}" if windows else f"sudo lsof -nP -iTCP:{port:d} -sTCP:LISTEN"
+        return crit(f"what holds port {port} does not answer as Redis", command, port=port)
     user = user_name(owner)
     evidence = f"a process of user {user} holds port {port}, and does not answer as Redis; only root may see which"
-    return crit(evidence, f"sudo ss -ltnp 'sport = :{port}'", port=port, user=user)
+    return crit(evidence, f"sudo ss -ltnp 'sport = :{port:d}'", port=port, user=user)
 
 
 def _foreign(process: Process, port: int) -> Finding:
-    end = f"systemctl status {process.pid} names its service; stop that if it should not be there"
+    whose = f"systemctl status {process.pid:d}"  # its service, to be stopped if it should not be there
     if process.name == "docker-proxy":
-        end = f"docker ps --filter publish={port} names the container"
+        whose = f"docker ps --filter publish={port:d}"
     return crit(
         f"port {port} is held by {process}, which is not Redis",
-        f"{end}, or give Redis another port: REDIS_PORT={port + 1} checkoutctl ping",
+        whose,
         port=port,
         pid=process.pid,
         process=process.name,
@@ -122,15 +134,11 @@ def _compared(context: DoctorContext, whose: str, ask: Callable[[], int]) -> Fin
     if apart <= CLOCKS_APART:
         return ok(f"{apart:.2f} s apart at most, where {CLOCKS_APART:g} s are tolerated", apartS=round(apart, 3))
     evidence = f"{whose} clock is {apart:.1f} s {'ahead of' if there > before / 1000 else 'behind'} this machine's"
-    fix = "on both machines: timedatectl status; then sudo systemctl restart systemd-timesyncd or chronyd"
-    return warn(evidence, fix, apartS=round(apart, 3))
+    return warn(evidence, "timedatectl status", apartS=round(apart, 3))  # on either machine
 
 
 _PROBES: dict[str, tuple[tuple[str | int, ...], str]] = {
-    "INFO": (
-        ("INFO", "server"),
-        "no identity of the server, so no copy in Redis is ever trusted: every read asks the database",
-    ),
+    "INFO": (("INFO", "server"), "memory, load and the server's version stay unknown"),
     "CONFIG GET": (("CONFIG", "GET", "maxmemory"), "memory tune and the checks of its settings have no answer"),
     "CLIENT LIST": (("CLIENT", "LIST", "ID", 1), "who is connected stays unknown"),
     "MEMORY USAGE": (("MEMORY", "USAGE", INDEX), "memory families knows no sizes"),
@@ -149,7 +157,7 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
     """The commands that operating Redis needs are allowed.
 
     Managed services remove some of INFO, CONFIG, CLIENT, MEMORY, SLOWLOG and LATENCY, and an ACL rule can deny them.
-    Everything works without them, but for what is said here.
+    Everything works without them, but for what is said here; the store's own needs are the check "requirements".
     """
     replies = server.replies(*(probe for probe, _ in _PROBES.values()))
     denied: dict[str, str] = {}
@@ -161,9 +169,6 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
             removed.append(name)
         elif isinstance(reply, RedisUnavailable) and not isinstance(reply, RedisRefusing):
             raise reply  # any other error, as a cluster's redirection, comes from a server that let us ask
-    told, cost = replies[0], _PROBES["INFO"][1]
-    if isinstance(told, bytes) and not Info.parse(told).text("run_id"):
-        return crit(f"INFO tells no run_id: {cost}", "use a server that tells it: Redis 6.2 or Valkey 7.2, or later")
     if not denied and not removed:
         return ok(f"{', '.join(_PROBES)} are allowed")
     grants = list(dict.fromkeys(denied.values()))
@@ -174,9 +179,31 @@ def capability(context: DoctorContext, server: Inspector) -> Finding:
     fix = "allow INFO again: remove its rename-command line from the server's configuration"
     if grants:
         user = context.settings.redis_username or "default"
-        fix = f"as an administrator: ACL SETUSER {user} {' '.join(grants)}"
-    find = crit if "INFO" in lacking else warn
-    return find(evidence, fix, denied=list(denied), removed=removed, grants=grants)
+        fix = redis_cli(context.settings, "ACL", "SETUSER", user, *grants, place=address_text(*context.address(server)))
+    return warn(evidence, fix, denied=list(denied), removed=removed, grants=grants)
+
+
+@server_check("requirements", Group.CONNECTION, "info", "REQUIREMENTS")
+def requirements(context: DoctorContext, server: Inspector) -> Finding:
+    """Redis knows and allows all commands that the store needs, and tells its identity.
+
+    Each command is called once, in a form that changes nothing: providers remove some, other engines lack some, and ACL
+    rules deny some. A user who may neither read with GETEX nor run scripts only looks, and what the shop's user may do
+    stays unknown: run doctor with the shop's REDIS_USERNAME.
+    """
+    lacks = lacks_unless_reader(server.server)
+    if lacks is None:
+        raise Skip("this user only looks: run doctor with the REDIS_USERNAME of the shop")
+    if not lacks:
+        return ok(f"all {len(REQUIREMENTS)} commands that the store needs are there and allowed")
+    grants = list(dict.fromkeys(lack.grant for lack in lacks if lack.grant))
+    denied = [lack for lack in lacks if lack.reason == "denied"]
+    fix = "use a server that has them: Redis 6.2 or Valkey 7.2, or later, without rename-command"
+    if denied and len(denied) == len(lacks):
+        user, place = context.settings.redis_username or "default", address_text(*context.address(server))
+        grant = redis_cli(context.settings, "ACL", "SETUSER", user, *grants, place=place)
+        fix = grant if grants else "checkoutctl acl application"
+    return crit(told(lacks), fix, lacks=[lack.command for lack in lacks], grants=grants)
 
 
 @server_check("managed", Group.CONNECTION)

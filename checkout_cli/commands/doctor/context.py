@@ -10,11 +10,24 @@ from typing import TypeVar
 
 from checkout_cli.checks import Skip
 from checkout_cli.commands.ping.explain import Attempt
+from checkout_cli.commands.ping.ping import Ping
+from checkout_cli.commands.ping.start_again import answered
 from checkout_cli.commands.ping.summary import PingSummary
-from checkout_cli.config.addresses import split_address
+from checkout_cli.config.addresses import address_text, split_address
+from checkout_cli.config.fixes import REDIS_CLI, with_address
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, CommandDenied, RedisLoading, RedisRefusing
+from checkout_cli.errors import (
+    CheckoutError,
+    CommandDenied,
+    ReadOnlyAccount,
+    RedisLoading,
+    RedisRefusing,
+    TooManyClients,
+)
+from checkout_cli.files.answered import AnswersFile
 from checkout_cli.files.last_look import LASTING, LastLook, Reading
+from checkout_cli.files.own_traces import monitors_since
+from checkout_cli.keys import is_accepted_id, session_key
 from checkout_cli.servers.inspection import Inspector, missing_grant
 from checkout_cli.servers.machine import Machine, Process
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -22,6 +35,8 @@ from checkout_cli.store.checkout_store import CheckoutStore
 COMMAND = "doctor"
 PINGS = 20
 """Round trips to judge the latency by; at a fraction of a millisecond each they cost nothing."""
+_MONITORS = "cmdstat_monitor"
+SOME = 100
 _ELSEWHERE = "not provable that the server runs on this machine"
 
 _T = TypeVar("_T")
@@ -65,7 +80,17 @@ class DoctorContext:
     @cached_property
     def attempt(self) -> Attempt:
         """Some round trips to Redis."""
-        return Attempt.made(self.settings, self.machine, PINGS)
+        summary = Ping(self.settings, count=PINGS, interval=0.0).run()
+        answers = AnswersFile(self.last_look.directory)
+        return Attempt(self.settings, summary, self.machine, answers, self.store.clock.wall(), self._some_sessions)
+
+    def _some_sessions(self) -> list[str]:
+        """Keys of some sessions that the database has."""
+        try:
+            page = next(self.store.database.living_ids(self.now()), {})
+        except CheckoutError:
+            return []
+        return [session_key(name) for name in list(page)[:SOME] if is_accepted_id(name)]
 
     @property
     def connection(self) -> PingSummary:
@@ -79,8 +104,16 @@ class DoctorContext:
         # One whose saves fail refuses PING too (MISCONF); one that is loading, or may not be pinged, answers INFO.
         answers = failure is None or isinstance(failure.error, (RedisLoading, RedisRefusing, CommandDenied))
         if not answers and not self.settings.is_cluster:
-            raise Skip("Redis does not answer")
+            is_full = failure is not None and isinstance(failure.error, TooManyClients)
+            raise Skip("Redis takes no more clients" if is_full else "Redis does not answer")
         return self.once("servers", self._inspectors)
+
+    def note_answer(self, server: Inspector) -> None:
+        """Remember who answers at this address; raises ``OSError``."""
+        has_data = bool(server.info().names("db"))
+        if (told := answered(server.info(), self.now(), had_data=has_data)) is not None:
+            place = self.connection.socket or address_text(*self.address(server))
+            AnswersFile(self.last_look.directory).note(place, told)
 
     def _inspectors(self) -> list[Inspector]:
         servers = [Inspector(server) for server in self.store.redis.servers()]
@@ -91,13 +124,25 @@ class DoctorContext:
         return [server for server in servers if server.place not in missing]
 
     def reading(self, server: Inspector) -> Reading:
-        """A server's counters now: every number of INFO's statistics, error statistics and memory."""
+        """A server's counters now: every number of INFO's statistics, error statistics, memory and clients."""
         info = server.info()
-        fields = {**info.sections.get("stats", {}), **info.sections.get("memory", {})}
+        fields = {
+            name: value
+            for part in ("stats", "memory", "clients")
+            for name, value in info.sections.get(part, {}).items()
+        }
         counters = {name: float(value) for name, value in fields.items() if value.isdigit()}
         for prefix, count in (("errorstat_", "count"), ("cmdstat_", "calls")):
             counters |= {name: float(info.parts(name).get(count, "0")) for name in info.names(prefix)}
+        if counters.get(_MONITORS):  # ours are no finding
+            started_at = self.now() - (info.integer("uptime_in_seconds") or 0) * 1000 - 1000
+            counters[_MONITORS] -= monitors_since(server.place, started_at, self.state)
         return Reading(self.now(), info.text("run_id") or "", counters)
+
+    @property
+    def state(self) -> Path | None:
+        """Where commands of ours note what they do; ``None`` for the user's state directory."""
+        return self.last_look.directory
 
     def earlier(self, server: Inspector) -> Reading | None:
         """The last run's reading; at the first look, that of a server's start within the hour."""
@@ -147,6 +192,16 @@ class DoctorContext:
             return split_address(server.place)
         return self.connection.host, self.connection.port  # the primary's, behind Sentinels
 
+    def typeable(self, fix: str, server: Inspector | None = None) -> str:
+        """A fix in which every redis-cli goes to this server, or to the one that answers."""
+        if REDIS_CLI not in fix:
+            return fix
+        if server is None and self.settings.is_cluster:
+            return with_address(fix, self.settings)
+        summary = self.connection
+        host, port = (summary.host, summary.port) if server is None else self.address(server)
+        return with_address(fix, self.settings, address_text(host, port))
+
     def process(self, server: Inspector) -> Process:
         """The server's own process; raises ``Skip`` where it does not provably run on this machine."""
         return self.once(f"process of {server.place}", lambda: self._process(server))
@@ -176,10 +231,16 @@ class DoctorContext:
 
     # The database
 
+    def prove_write(self) -> None:
+        """Write to the database, once for all checks."""
+        self.once("database write", self.store.database.prove_write)
+
     def refused_write(self) -> CheckoutError | None:
-        """Why nothing can be written to the database; ``None`` where that was just proven."""
+        """Why nothing can be written to the database; ``None`` where that was just proven, or is not for us to say."""
         try:
-            self.once("database write", self.store.database.prove_write)
+            self.prove_write()
+        except ReadOnlyAccount:
+            return None
         except CheckoutError as error:
             return error
         return None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-
 from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import to_read
 from checkout_cli.commands.doctor.sessions import SAMPLING, shortened
-from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, TablesRefused
-from checkout_cli.store.database.inspection import missing_expiry_index, sqlite_space
+from checkout_cli.config.fixes import psql
+from checkout_cli.errors import CheckoutError, DatabaseDenied, DatabaseUnavailable, ReadOnlyAccount, TablesRefused
+from checkout_cli.store.database.inspection import encodings, missing_expiry_index, sqlite_space
+from checkout_cli.store.database.tier import DatabaseTier
+from checkout_cli.store.database_only import PUBLISH
+from checkout_cli.typed import typed
 from checkout_cli.units import size
 
 SLOW = 0.1
@@ -21,6 +23,8 @@ MANY = 10_000
 COMPARED = 200
 LITTLE_DISK, PLENTY, NO_DISK = 0.05, 10 << 30, 100 << 20
 """What should be free of a disk: this share of it, or these bytes of a large one; the last are as good as none."""
+UNICODE, UNCHECKED = "UTF8", "SQL_ASCII"
+"""PostgreSQL's names of encodings: of the one that has every character, and of none at all."""
 MUCH_UNUSED, WORTH_A_WORD = 0.5, 100 << 20
 
 
@@ -53,13 +57,53 @@ def database_write(context: DoctorContext) -> Finding:
     A row and its deletion are committed together, so nothing is left of them. Where a lock, a full disk or a read-only
     database refuses that, the newest writes are in Redis alone.
     """
-    refused, path = context.refused_write(), context.store.database.sqlite_path
-    if refused is None:
+    try:
+        context.prove_write()
+    except ReadOnlyAccount as error:
+        raise Skip(f"{error}: {error.hint}") from error
+    except DatabaseDenied as error:
+        return crit(str(error), error.hint)
+    except CheckoutError as error:
+        refused = error
+    else:
         return ok("a row was written and deleted")
+    path = context.store.database.sqlite_path
     if path is None:
-        return crit(str(refused), "look at the server's log and its disk; is it a standby?")
-    quoted = shlex.quote(str(path))
-    return crit(str(refused), f"ls -l {quoted}; df -h {quoted}; fuser -v {quoted} names who has it open")
+        statements = ("SHOW transaction_read_only", "SELECT pg_is_in_recovery()")
+        return crit(f"{refused}; its log and its disk may say more", psql(context.settings, *statements))
+    look = typed("ls -l {}; df -h {}; fuser -v {}", path, path, path)
+    return crit(str(refused), look)
+
+
+@check("database-encoding", Group.DATABASE, Need.DATABASE)
+def database_encoding(context: DoctorContext) -> Finding:
+    """The database can hold every character.
+
+    In an encoding such as LATIN1, a session with a character that it lacks stays in Redis alone. In SQL_ASCII nothing
+    is checked: what another program writes there may be no text.
+    """
+    found = encoding_finding(context.store.database)
+    if found is None:
+        raise Skip("SQLite holds every character")
+    return found
+
+
+def encoding_finding(database: DatabaseTier) -> Finding | None:
+    """What a PostgreSQL's encodings mean for sessions; ``None`` for SQLite."""
+    found = encodings(database)
+    if found is None:
+        return None
+    told = {"serverEncoding": found.server, "clientEncoding": found.client}
+    if found.client != UNICODE:
+        pooler = "look at the pooler between: ours is asked for when we connect"
+        return crit(f"what is sent and received is {found.client}, and not {UNICODE}", pooler, **told)
+    anew = f"createdb --encoding={UNICODE} --template=template0 NAME, and DATABASE_URL to it"
+    if found.server == UNCHECKED:
+        return warn(f"its encoding is {UNCHECKED}: what other programs write there may be no text", anew, **told)
+    if found.server != UNICODE:
+        lost = "sessions with characters that it lacks stay in Redis alone"
+        return crit(f"its encoding is {found.server}: {lost}", anew, **told)
+    return ok(f"its encoding is {found.server}", **told)
 
 
 @check("expiry-index", Group.DATABASE, Need.DATABASE)
@@ -105,12 +149,11 @@ def drift(context: DoctorContext) -> Finding:
     numbers = {"sampled": len(ids), "older": len(older), "newer": len(newer)}
     if newer:
         evidence = f"{len(newer)} of {len(ids)} sampled are newer in Redis than in the database ({shortened(newer)})"
-        return crit(evidence, "checkoutctl sync --dry-run; was the database restored from a backup?", **numbers)
+        return crit(f"{evidence}: was it restored from a backup?", "checkoutctl sync --dry-run", **numbers)
     if forgotten:
         named = shortened(forgotten)
         evidence = f"{len(forgotten)} of {len(ids)} sampled are served though they are older than their row ({named})"
-        fix = "redis-cli DEL checkout:session:ID for each: the next read takes the database's copy"
-        return warn(evidence, fix, **numbers)
+        return warn(evidence, PUBLISH, **numbers)
     return ok(f"{len(older)} of {len(ids)} sampled are older in Redis, and wait to be published", **numbers)
 
 
@@ -146,10 +189,10 @@ def database_space(context: DoctorContext) -> Finding:
         raise Skip(f"its disk cannot be looked at: {error.strerror or error}") from error
     numbers = {"fileBytes": space.size, "freeBytes": space.free, "diskFreeBytes": disk.free}
     evidence = f"{size(space.size)}, {size(space.free)} of it empty; {size(disk.free)} free on its disk"
-    make_room = f"df -h {shlex.quote(str(path.parent))}; make room"
+    make_room = typed("df -h {}", path.parent)
     if disk.free < NO_DISK:
         return crit(evidence, make_room, **numbers)
     if disk.free < min(LITTLE_DISK * disk.total, PLENTY):
         return warn(evidence, make_room, **numbers)
     has_holes = space.free > max(MUCH_UNUSED * space.size, WORTH_A_WORD)
-    return warn_if(has_holes, evidence, f"sqlite3 {shlex.quote(str(path))} VACUUM, while the shop is closed", **numbers)
+    return warn_if(has_holes, evidence, typed("sqlite3 {} VACUUM", path), **numbers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ from checkout_cli.commands.doctor.serving import failed_saves
 from checkout_cli.errors import CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.machine import Machine, Process, group_name, user_name
+from checkout_cli.typed import typed
 
 DEFAULT_BACKLOG = 511
 """Redis' own ``tcp-backlog``, for a server that does not tell."""
@@ -28,6 +28,7 @@ _OWN_DEPTH = 3
 _OTHERS_DIRECTORIES = ("/var/lib", "/var/log", "/var/tmp", "/var/run", "/var/cache")  # noqa: S108  (compared only)
 _SYSTEM = re.compile("//|/(bin|boot|dev|etc|home|lib|lib64|proc|root|run|sbin|sys|usr)/")
 _DATA_FILE = re.compile(r"dump.*\.rdb|temp-.*\.rdb|appendonlydir|appendonly\.aof.*|nodes.*\.conf")
+_LOOK_AT_LOGS = "df -h {}; tail /var/log/redis/*.log"
 _THP = "sys/kernel/mm/transparent_hugepage/enabled"
 _CLOCKSOURCE = "sys/devices/system/clocksource/clocksource0"
 
@@ -73,7 +74,7 @@ def somaxconn(context: DoctorContext, server: Inspector) -> Finding:
     value = int(_kernel(context.machine, "proc/sys/net/core/somaxconn"))
     if value >= backlog:
         return ok(f"net.core.somaxconn is {value}, tcp-backlog {backlog}", somaxconn=value, backlog=backlog)
-    fix = f"{_sysctl('net.core.somaxconn', max(backlog, 1024))}; then restart Redis"
+    fix = _sysctl("net.core.somaxconn", max(backlog, 1024))
     evidence = f"net.core.somaxconn is {value}, less than tcp-backlog {backlog}"
     return warn(evidence, fix, somaxconn=value, backlog=backlog)
 
@@ -92,7 +93,7 @@ def swap(context: DoctorContext, server: Inspector) -> Finding:
     if not swapped:
         return ok("nothing of the server is in swap", swappedBytes=0)
     evidence = f"{swapped / 1024:.1f} MiB of the server are in swap: whoever asks for them waits for the disk"
-    fix = "free -m; lower maxmemory or add memory; then " + _sysctl("vm.swappiness", 1)
+    fix = f"free -m; {_sysctl('vm.swappiness', 1)}"
     return warn(evidence, fix, swappedBytes=swapped * 1024)
 
 
@@ -119,7 +120,8 @@ def _kernel(machine: Machine, path: str) -> str:
 
 
 def _sysctl(name: str, value: int) -> str:
-    return f"sudo sysctl -w {name}={value} && echo '{name} = {value}' | sudo tee -a /etc/sysctl.d/60-redis.conf"
+    command = "sudo sysctl -w {}={} && echo {} | sudo tee -a /etc/sysctl.d/60-redis.conf"
+    return typed(command, name, value, f"{name} = {value}")
 
 
 # The data directory
@@ -144,8 +146,9 @@ def data_directory(context: DoctorContext, server: Inspector) -> Finding:
         )
     if failed:
         evidence = f"{'; '.join(failed)}, though user {user_name(process.user)} may write {directory}"
-        log = settings.get("logfile") or "/var/log/redis/*.log"
-        return crit(evidence, f"df -h {shlex.quote(directory)}; tail {shlex.quote(log)}", directory=directory)
+        log = settings.get("logfile")
+        look = typed("df -h {}; tail {}", directory, log) if log else typed(_LOOK_AT_LOGS, directory)
+        return crit(evidence, look, directory=directory)
     keeps = bool(settings.get("save")) or settings.get("appendonly") == "yes"
     return _room(context.machine, directory, info.integer("used_memory") or 0, process, keeps=keeps)
 
@@ -207,13 +210,14 @@ def _ownership(machine: Machine, settings: dict[str, str], process: Process) -> 
     """
     directory, user = settings["dir"], user_name(process.user)
     group = group_name(process.groups[0]) if process.groups else user
-    place, quoted = PurePosixPath(directory), shlex.quote(directory)
+    place = PurePosixPath(directory)
     if len(place.parts) < _OWN_DEPTH or str(place) in _OTHERS_DIRECTORIES or _SYSTEM.match(str(place)):
         own = "/var/lib/redis"
-        return f"sudo install -d -o {user} -g {group} -m 750 {own}; then CONFIG SET dir {own} and CONFIG REWRITE"
+        make = "sudo install -d -o {} -g {} -m 750 {} && redis-cli CONFIG SET dir {}"
+        return typed(make, user, group, own, own)  # which belongs into its configuration file too
     if _is_plain(machine, directory) and _holds_data_alone(machine.path(directory), settings):
-        return f"sudo chown -R {user}:{group} {quoted} && sudo chmod 750 {quoted}"
-    return f"ls -la {quoted} first: only if nothing but Redis' data is there may user {user} own it"
+        return typed("sudo chown -R {}:{} {} && sudo chmod 750 {}", user, group, directory, directory)
+    return typed("ls -la {}", directory)  # only if nothing but Redis' data is there may the server's user own it
 
 
 def _is_plain(machine: Machine, directory: str) -> bool:
@@ -252,7 +256,7 @@ def _room(machine: Machine, directory: str, used: int, process: Process, *, keep
     share = room.free / room.total if room.total else 0.0
     free = f"{room.free / 2**30:.1f} GiB ({share:.0%}) of its disk are free"
     numbers = {"directory": directory, "freeBytes": room.free, "totalBytes": room.total}
-    fix = f"df -h {shlex.quote(directory)}; make room, or CONFIG SET dir to a larger disk"
+    fix = typed("df -h {}", directory)
     if room.free < DUMPS_TO_FIT * used:
         return warn(f"{free}, and two dumps of {used / 2**30:.1f} GiB must fit", fix, **numbers)
     is_full = share < LEAST_FREE

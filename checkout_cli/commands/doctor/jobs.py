@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
+from checkout_cli.commands.cron.crontab import NOT_INSTALLED, installed
+from checkout_cli.commands.cron.jobs import JOBS, Setting, block
+from checkout_cli.commands.cron.runs import installed_at
 from checkout_cli.commands.doctor.check import Group, Need, check
 from checkout_cli.commands.doctor.context import DoctorContext, ago
 from checkout_cli.domain.statistics import Statistics
-from checkout_cli.errors import WrongKeyType
+from checkout_cli.errors import CheckoutError, WrongKeyType
 from checkout_cli.jobs.clocks import CLOCK_CHECKS
 from checkout_cli.jobs.heartbeat import last_beat
 from checkout_cli.jobs.job_lock import CLEANUP, TIME_TO_LIVE, is_owner
 from checkout_cli.keys import heartbeat_key, lock_key
 from checkout_cli.store.database.inspection import created_lately
+from checkout_cli.typed import typed
 
 OVERDUE, LONG_OVERDUE = 2 * 3600, 86_400
 """Seconds since the last clean-up: twice an hour, for who runs it hourly, and a day."""
-CRON_LINE = "crontab -e: */5 * * * * checkoutctl cleanup --expired --quiet --max-seconds 50"
+CLEAN_UP = "checkoutctl cleanup --expired"
 LOW_HIT_RATE = 0.8
 ENOUGH_READS = 100
 LOOKED_BACK = 15
@@ -25,7 +29,7 @@ AMONG = 1000
 """Rows that are searched for new sessions."""
 
 
-@check("cleanup-overdue", Group.JOBS, Need.REDIS, "jobs:get")
+@check("cleanup-overdue", Group.JOBS, Need.REDIS, "jobs:getrange")
 def cleanup_overdue(context: DoctorContext) -> Finding:
     """The clean-up runs.
 
@@ -39,13 +43,16 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
         last = last_beat(context.store, CLEANUP)
     except WrongKeyType:
         last = None
-    if last is None:
-        return warn("no run is remembered", CRON_LINE)
     now = context.now()
+    if last is None:
+        since = (now - installed_at(context.state)) / 1000
+        if 0 <= since <= JOBS[CLEANUP].overdue_after:
+            return ok(f"no run is remembered; cron's jobs were installed {ago(since)} ago")
+        return warn(f"no run is remembered{_by_hand(context)}", _fix(context))
     if last.is_forged(now):
         key = heartbeat_key(CLEANUP)
         evidence = f"{key} says that a run ended at {last.finished_at}, in the future: forged, or by a wrong clock"
-        return crit(evidence, f"checkoutctl doctor --only {CLOCK_CHECKS}; redis-cli DEL {key}", finished=last.finished)
+        return crit(evidence, f"checkoutctl doctor --only {CLOCK_CHECKS}; {CLEAN_UP}", finished=last.finished)
     age = max((now - last.completed) / 1000, 0.0)
     if last.completed <= 0:
         age, evidence = max((now - last.moment) / 1000, 0.0), "no run is remembered that finished"
@@ -55,13 +62,34 @@ def cleanup_overdue(context: DoctorContext) -> Finding:
         evidence = f"the last run that finished ended {ago(age)} ago"
     numbers = {"ageSeconds": int(age), "finished": last.finished}
     if age > LONG_OVERDUE:
-        return crit(evidence, CRON_LINE, **numbers)
+        return crit(f"{evidence}{_by_hand(context)}", _fix(context), **numbers)
     if age > OVERDUE:
-        return warn(evidence, CRON_LINE, **numbers)
-    return warn_if(not last.finished, evidence, "checkoutctl cleanup --expired", **numbers)
+        return warn(f"{evidence}{_by_hand(context)}", _fix(context), **numbers)
+    return warn_if(not last.finished, evidence, CLEAN_UP, **numbers)
 
 
-@check("job-locks", Group.JOBS, Need.REDIS, "locks:pttl,get")
+def _crontab(context: DoctorContext) -> str | None:
+    """The state of our lines in the crontab of this user; ``None`` where there is no crontab."""
+    try:
+        found = installed(block(Setting.here(context.directory)))
+    except CheckoutError:  # its marks are damaged, or the directory's name is none for cron
+        return None
+    return found if found == NOT_INSTALLED or found.startswith("installed") else None
+
+
+def _by_hand(context: DoctorContext) -> str:
+    found = _crontab(context)
+    if found is None:
+        return "; there is no crontab here: checkoutctl cron print --format systemd"
+    return "" if found == NOT_INSTALLED else "; its lines are in the crontab: does cron run?"
+
+
+def _fix(context: DoctorContext) -> str:
+    """One run now, and by cron from now on."""
+    return f"checkoutctl cron install && {CLEAN_UP}" if _crontab(context) == NOT_INSTALLED else CLEAN_UP
+
+
+@check("job-locks", Group.JOBS, Need.REDIS, "locks:pttl,getrange")
 def job_locks(context: DoctorContext) -> Finding:
     """No lock of a job is left over.
 
@@ -74,17 +102,18 @@ def job_locks(context: DoctorContext) -> Finding:
     except WrongKeyType:
         ttl, owner = -1, None
     if ttl == -1:
-        return crit(f"{key} has no end: no clean-up can run", f"redis-cli DEL {key}")
+        return crit(f"{key} has no end: no clean-up can run", typed("redis-cli DEL {}", key))
     if ttl == -2:
         return ok("no job runs now")
     if ttl > TIME_TO_LIVE:
-        return crit(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", f"redis-cli DEL {key}")
+        return crit(f"{key} lives for {ttl / 1000:,.0f} s more: not one of ours", typed("redis-cli DEL {}", key))
     if owner is not None and not is_owner(owner.decode(errors="replace")):
-        return crit(f"{key} is held by {owner[:64]!r}: not one of ours", f"redis-cli DEL {key}")
+        known = f"a name of {len(owner):,} bytes that is not one of ours"
+        return crit(f"{key} is held by {known}", typed("redis-cli DEL {}", key))
     return ok("a clean-up runs now")
 
 
-@check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "minutes:hgetall")
+@check("statistics-gap", Group.JOBS, Need.REDIS, Need.DATABASE, "minutes:hlen,hgetall,memory|usage")
 def statistics_gap(context: DoctorContext) -> Finding:
     """What the database has of the last hour was also counted.
 
@@ -106,7 +135,7 @@ def statistics_gap(context: DoctorContext) -> Finding:
     return warn(evidence, "checkoutctl stats --since 60m", counted=0, created=known)
 
 
-@check("cache-hit-rate", Group.JOBS, Need.REDIS, "minutes:hgetall")
+@check("cache-hit-rate", Group.JOBS, Need.REDIS, "minutes:hlen,hgetall,memory|usage")
 def cache_hit_rate(context: DoctorContext) -> Finding:
     """Most reads of the delivery and coupon caches are hits.
 

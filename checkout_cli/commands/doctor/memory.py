@@ -7,7 +7,7 @@ from checkout_cli.commands.doctor.check import Group, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.servers.inspection import Inspector
-from checkout_cli.servers.memory import Memory
+from checkout_cli.servers.memory import KEEP, MORE_ROOM, Memory
 from checkout_cli.units import size
 
 LITTLE_LEFT, NOTHING_LEFT = 0.80, 0.95
@@ -34,10 +34,10 @@ def memory_limit(_context: DoctorContext, server: Inspector) -> Finding:
         raise Skip("this server does not tell its limit")
     if limit is None:
         of_ram = f" of the {size(ram)} of its machine" if ram else ""
-        return warn(f"no limit; {size(used)}{of_ram} in use", "checkoutctl memory tune --advise", usedBytes=used)
+        return warn(f"no limit; {size(used)}{of_ram} in use", MORE_ROOM, usedBytes=used)
     if ram and limit > ram:
         evidence = f"the limit, {size(limit)}, is more than the machine has, {size(ram)}"
-        return warn(evidence, "checkoutctl memory tune --advise", limitBytes=limit, systemBytes=ram)
+        return warn(evidence, MORE_ROOM, limitBytes=limit, systemBytes=ram)
     return ok(f"{size(limit)}", limitBytes=limit, usedBytes=used)
 
 
@@ -54,7 +54,7 @@ def memory_headroom(_context: DoctorContext, server: Inspector) -> Finding:
     evidence = f"{size(memory.counted)} of {size(memory.limit)} ({share:.0%})"
     numbers = {"countedBytes": memory.counted, "limitBytes": memory.limit}
     if share >= NOTHING_LEFT:
-        return crit(evidence, "checkoutctl cleanup --expired, then checkoutctl memory tune --advise", **numbers)
+        return crit(evidence, MORE_ROOM, **numbers)
     return warn_if(share >= LITTLE_LEFT, evidence, "checkoutctl memory show", **numbers)
 
 
@@ -75,7 +75,7 @@ def eviction_policy(_context: DoctorContext, server: Inspector) -> Finding:
     sizes = server.sorted_set_sizes([INDEX, INDEX_BESIDE])
     # Another program's key, another node's, or denied: the number is only for the evidence.
     sessions = max(size for size in (0, *sizes) if isinstance(size, int))
-    fix = "checkoutctl memory tune --policy noeviction"
+    fix = KEEP
     evidence = f"{policy} evicts live checkouts when full; {sessions:,} are in the index"
     if not sessions and not policy.startswith("allkeys-"):
         return ok(f"{policy}; there are no sessions that it could evict", sessions=0)
@@ -97,7 +97,8 @@ def evictions(context: DoctorContext, server: Inspector) -> Finding:
     if not evicted:
         return ok(f"none {since}", evicted=0)
     evidence = f"sessions are being lost: {evicted:,.0f} keys were evicted {since}"
-    return crit(evidence, "checkoutctl memory show, then checkoutctl memory tune --advise", evicted=int(evicted))
+    evicts = Memory.of(server.place, server.info()).evicts_sessions
+    return crit(evidence, KEEP if evicts else MORE_ROOM, evicted=int(evicted))
 
 
 @server_check("fragmentation", Group.MEMORY, "info")
@@ -116,9 +117,9 @@ def fragmentation(_context: DoctorContext, server: Inspector) -> Finding:
     if abs(lost) < WORTH_A_WORD:
         return ok(f"{evidence}: too little to matter", **numbers)
     if ratio > FRAGMENTED:
-        return warn(evidence, "redis-cli MEMORY PURGE, or redis-cli CONFIG SET activedefrag yes", **numbers)
+        return warn(evidence, "redis-cli MEMORY PURGE", **numbers)
     if ratio < SWAPPED:
-        return warn(f"{evidence} may be swapped out", "free -m on the server's machine", **numbers)
+        return warn(f"{evidence} may be swapped out", "free -m", **numbers)
     return ok(evidence, **numbers)
 
 

@@ -16,9 +16,10 @@ from checkout_cli.commands.doctor.check import Group, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import granted, keys_of
 from checkout_cli.errors import CardDataRefused
-from checkout_cli.keys import SESSION_PREFIX, USER_PREFIX, Family, family_of
+from checkout_cli.keys import Family, family_of
 from checkout_cli.privacy.card_data import refuse_card_data
 from checkout_cli.privacy.card_numbers import holds_card_number
+from checkout_cli.privacy.personal_ids import holds_personal, is_personal, is_program_name
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.store.bookkeeping import USER_FIELDS
 from checkout_cli.store.protocol.value import decode as decode_value
@@ -28,14 +29,9 @@ MOST_READ = 200
 """Values of a family that are read."""
 LARGEST_READ = 64 * 1024
 """Bytes of a value that is read; a larger one is another check's business."""
-MOST_FIELDS = 64
 LOOKED_AT = 128
 """Entries of the slow log."""
 
-_ADDRESS = re.compile(r"[^\s@\"':,]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
-_PHONE = re.compile(r"(?<![0-9A-Za-z])\+[0-9]{8,15}(?![0-9])")
-_LOCAL_PHONE = re.compile(r"(?:0|91)?[6-9][0-9]{9}")
-"""A mobile number of the shop's country as it is typed there; as a whole id, for a part of one may be anything."""
 _PLAIN_PATH = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]{0,31}|\*{8})(?:\[[0-9]+\]|\.[A-Za-z_][A-Za-z0-9_]{0,31}|\.\*{8})*")
 """Some programs key objects by e-mail address or phone."""
 _NO_OBJECT = "value"
@@ -65,8 +61,8 @@ def _draw(server: Inspector, keys: dict[Family, list[bytes]]) -> Drawn:
         for value in _read(keys.get(family, []), server.lengths, LARGEST_READ, server.values)
         if isinstance(value, bytes)
     ]
-    fields = _read(keys.get(Family.USERS, []), server.field_counts, MOST_FIELDS, server.field_names)
-    names = [tuple(reply) for reply in fields if isinstance(reply, list)]
+    fields = granted(server.field_names(keys.get(Family.USERS, [])[:MOST_READ]))
+    names = [tuple(reply) for reply in fields if isinstance(reply, list) and reply]
     return Drawn([key for some in keys.values() for key in some], values, names)
 
 
@@ -77,7 +73,7 @@ def _read(keys: list[bytes], measure: Question, most: int, read: Question) -> Se
     return granted(read([key for key, size in sizes if isinstance(size, int) and 0 < size <= most]))
 
 
-_SAMPLING = ("dbsize", "randomkey", "scan", "sessions:strlen,get", "caches:strlen,get", "users:hlen,hkeys")
+_SAMPLING = ("dbsize", "randomkey", "scan", "sessions:strlen,get", "caches:strlen,get", "users:hlen,hkeys,memory|usage")
 
 
 @server_check("user-fields", Group.PRIVACY, *_SAMPLING)
@@ -92,7 +88,7 @@ def user_fields(context: DoctorContext, server: Inspector) -> Finding:
     looked = f"{len(drawn.user_fields)} sampled users"
     if not foreign:
         return ok(f"nothing else in {looked}", sampled=len(drawn.user_fields))
-    harmless = sorted(name for name in foreign if name.isascii() and name.isidentifier() and len(name) <= 32)
+    harmless = sorted(filter(is_program_name, foreign))
     named = ", ".join(harmless[:5]) or "names that are not shown"
     evidence = f"{len(foreign)} other fields in {looked}: {named}"
     return crit(evidence, "checkoutctl users list shows whose; mend the program that writes them", fields=len(foreign))
@@ -136,21 +132,12 @@ def key_names(context: DoctorContext, server: Inspector) -> Finding:
     Names stand in every log, MONITOR and slow log of the server.
     """
     names = [(family, decoded(key)) for key in _drawn(context, server).keys if (family := family_of(key)) in _OURS]
-    telling = Counter(family for family, name in names if _is_telling(name))
+    telling = Counter(family for family, name in names if is_personal(name))
     number, found = len(names), telling.total()
     if not found:
         return ok(f"none in {number:,} sampled names", sampled=number)
     evidence = f"{found:,} of {number:,} sampled names do, in: {', '.join(sorted(telling, key=_OURS.index))}"
     return warn(evidence, "let the shop use ids that mean nothing", sampled=number, found=found)
-
-
-def _is_telling(name: str) -> bool:
-    by_phone = name.startswith((SESSION_PREFIX, USER_PREFIX)) and _LOCAL_PHONE.fullmatch(name.rpartition(":")[2])
-    return bool(by_phone) or _is_personal(name)
-
-
-def _is_personal(text: str) -> bool:
-    return _ADDRESS.search(text) is not None or _PHONE.search(text) is not None
 
 
 @server_check("slow-log-data", Group.PRIVACY, "slowlog|get")
@@ -163,7 +150,7 @@ def slow_log_data(_context: DoctorContext, server: Inspector) -> Finding:
     # Each argument by itself: a score and a time to live that stand side by side are no card number.
     commands = [[decoded(part) for part in entry.arguments] for entry in entries]
     cards = sum(any(map(holds_card_number, command)) for command in commands)
-    personal = sum(any(map(_is_personal, command)) for command in commands)
+    personal = sum(any(map(holds_personal, command)) for command in commands)
     if not cards and not personal:
         return ok(f"none in its {len(commands)} entries", entries=len(commands))
     evidence = f"{cards} of its {len(commands)} entries hold card numbers, {personal} e-mail addresses or phone numbers"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,11 @@ from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.commands.doctor.sample import keys_of
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.config.settings import env_files, exposed, read_env_file
+from checkout_cli.config.trusted_file import at_home
 from checkout_cli.errors import CommandDenied, CommandUnknown, ConfigurationError
 from checkout_cli.keys import Family
 from checkout_cli.servers.inspection import Inspector, missing_grant
+from checkout_cli.typed import typed
 
 FOREIGN_SHARE = 0.2
 """Of all keys: below that, what other programs keep here hardly moves memory and eviction."""
@@ -42,7 +43,7 @@ def exposure(context: DoctorContext, server: Inspector) -> Finding:
     if status is Status.OK:
         return ok(evidence, openUsers=open_users)
     set_one = f"ACL SETUSER {open_users[0]} resetpass '>NEW-PASSWORD'"
-    fix = f"{set_one}, then CONFIG REWRITE or ACL SAVE, and REDIS_PASSWORD"
+    fix = f"{set_one}, the same in its ACL file or configuration file, and REDIS_PASSWORD"
     if status is Status.WARN:
         return warn(f"{evidence}: only protected mode keeps other machines out", fix, openUsers=open_users)
     return crit(evidence, f"{fix}; or bind 127.0.0.1 in the server's configuration", openUsers=open_users)
@@ -143,8 +144,8 @@ def secrets(context: DoctorContext) -> Finding:
         return ok("no file with a secret or with personal data can be read by others")
     commands: dict[str, list[str]] = {}
     for path, _, mode in problems:
-        commands.setdefault(mode, []).append(shlex.quote(str(path)))
-    fix = " && ".join(f"chmod {mode} {' '.join(paths)}" for mode, paths in commands.items())
+        commands.setdefault(mode, []).append(str(path))
+    fix = " && ".join(typed("chmod {}" + " {}" * len(paths), mode, *paths) for mode, paths in commands.items())
     evidence = "; ".join(f"{path} {why}" for path, why, _ in problems)
     return warn(evidence, fix, files=[str(path) for path, _, _ in problems])
 
@@ -159,7 +160,7 @@ def _exposed_files(context: DoctorContext) -> Iterator[tuple[Path, str, str]]:
         if held and exposed(path):
             yield path, f"can be read by others, and holds {' and '.join(held)}", "600"
     for name, what in secret_files(context.settings).items():
-        path = Path(name).expanduser()
+        path = at_home(name)
         if exposed(path):
             yield path, f"can be read by others, and holds {what}", "600"
     yield from _exposed_database(context.store.database.sqlite_path)

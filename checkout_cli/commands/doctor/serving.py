@@ -7,15 +7,20 @@ import secrets
 from checkout_cli.checks import Finding, Skip, crit, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
+from checkout_cli.commands.ping.clients import Clients, connected_clients
 from checkout_cli.config.addresses import address_text
+from checkout_cli.config.fixes import setting, to_the_primary
 from checkout_cli.errors import CommandDenied, RedisLoading, RedisUnavailable
 from checkout_cli.keys import lock_key
 from checkout_cli.servers.inspection import Info, Inspector
 from checkout_cli.session import Durability
+from checkout_cli.typed import typed
 
 PROBE_LIFE = 5_000
 """How long the key of the write check lives at most, in milliseconds."""
 MANY_CLIENTS = 0.8
+LONGEST_WAIT = 60
+"""Seconds to wait for a server that loads before anybody looks again."""
 LAGGING = 10
 """Seconds since a replica's last word that are worth a warning."""
 
@@ -23,8 +28,8 @@ HURTING = {code: f"errorstat_{code}" for code in ("NOPERM", "OOM", "MISCONF", "R
 _WAYS_OUT = {
     "OOM": "checkoutctl memory tune --advise",
     "maxmemory": "checkoutctl memory tune --advise",
-    "MISCONF": "make room on the server's disk, then redis-cli BGSAVE",
-    "READONLY": "set REDIS_HOST and REDIS_PORT to the primary",
+    "MISCONF": "redis-cli BGSAVE",
+    "READONLY": "checkoutctl doctor --only topology",
 }
 """What to do about a refused write, by a word of the refusal."""
 
@@ -38,12 +43,13 @@ def topology(context: DoctorContext, server: Inspector) -> Finding:
     """
     info = server.info()
     if info.text("role") == "slave":
-        primary = address_text(info.text("master_host") or "?", info.integer("master_port") or 0)
-        return crit(f"a replica of {primary}: nothing can be written there", "set REDIS_HOST and REDIS_PORT to it")
+        host, port = info.text("master_host") or "?", info.integer("master_port") or 0
+        evidence = f"a replica of {address_text(host, port)}: nothing can be written there"
+        return crit(evidence, to_the_primary(context.settings, host, port))
     is_cluster = info.integer("cluster_enabled") == 1
     if is_cluster != context.settings.is_cluster:
         mode = "cluster" if is_cluster else "standalone"
-        return crit(f"the server is {'' if is_cluster else 'not '}a node of a cluster", f"set REDIS_MODE={mode}")
+        return crit(f"the server is {'' if is_cluster else 'not '}a node of a cluster", setting(REDIS_MODE=mode))
     if not is_cluster:
         behind = f" behind {len(context.settings.sentinels())} Sentinels" if context.settings.redis_sentinels else ""
         return ok(f"a primary{behind}")
@@ -54,7 +60,7 @@ def topology(context: DoctorContext, server: Inspector) -> Finding:
         return ok(f"a primary of a cluster of {size}, all {assigned:,} slots served", **numbers)
     failing = state.integer("cluster_slots_fail") or 0
     evidence = f"cluster_state {state.text('cluster_state')}: {assigned:,} slots assigned, {failing:,} failing"
-    return crit(evidence, "redis-cli --cluster check HOST:PORT", **numbers)
+    return crit(evidence, typed("redis-cli --cluster check {}", server.place), **numbers)
 
 
 @server_check("loading", Group.SERVING, "info")
@@ -68,7 +74,8 @@ def loading(_context: DoctorContext, server: Inspector) -> Finding:
     if info.integer("loading") != 1:
         return ok("its data is loaded")
     share, left = info.number("loading_loaded_perc") or 0.0, info.integer("loading_eta_seconds") or 0
-    return crit(f"loading its data: {share:.0f} %, about {left} s to go", "wait; checkoutctl health --watch 2")
+    wait = f"sleep {min(max(left, 1), LONGEST_WAIT)}; checkoutctl health"
+    return crit(f"loading its data: {share:.0f} %, about {left} s to go", wait)
 
 
 @check("write", Group.SERVING, Need.REDIS, "locks:set,get,del")
@@ -86,10 +93,10 @@ def write(context: DoctorContext) -> Finding:
     except RedisLoading as still:
         raise Skip("it still loads its data") from still
     except RedisUnavailable as refused:
-        fix = next((fix for code, fix in _WAYS_OUT.items() if code in str(refused)), "checkoutctl health")
+        fix = next((fix for code, fix in _WAYS_OUT.items() if code in str(refused)), "redis-cli INFO errorstats")
         return crit(str(refused), fix)
     if read != value.encode():
-        return crit("a key that was written read back differently", "checkoutctl monitor --family ours")
+        return crit("a key that was written read back differently", "checkoutctl monitor --family ours --seconds 10")
     return ok("a key was written, read and deleted")
 
 
@@ -109,10 +116,10 @@ def persistence(context: DoctorContext, server: Inspector) -> Finding:
     """
     info = server.info()
     if failed := failed_saves(info):
-        return crit(f"{', '.join(failed)}: not ok", "look at the server's log and its disk: df -h")
+        return crit(f"{', '.join(failed)}: not ok, as the server's log says", "redis-cli BGSAVE")
     has_log = info.integer("aof_enabled") == 1
     if context.settings.durability == Durability.REDIS and not has_log:
-        fix = "redis-cli CONFIG SET appendonly yes"
+        fix = "redis-cli CONFIG SET appendonly yes, and appendonly yes in its configuration file"
         return warn("CHECKOUT_DURABILITY=redis, and no append-only file: a crash loses acknowledged writes", fix)
     changes = info.integer("rdb_changes_since_last_save") or 0
     kept = "append-only file on" if has_log else f"no append-only file, {changes:,} changes since the last snapshot"
@@ -131,7 +138,7 @@ def replication(_context: DoctorContext, server: Inspector) -> Finding:
         if info.text("master_link_status") == "up":
             return ok("a replica that follows its primary")
         down = info.integer("master_link_down_since_seconds") or 0
-        return crit(f"the link to its primary has been down for {down} s", "look at the log of both servers")
+        return crit(f"the link to its primary has been down for {down} s", "redis-cli INFO replication")
     written = info.integer("master_repl_offset") or 0
     replicas = [info.parts(name) for name in info.names("slave") if name.removeprefix("slave").isdigit()]
     if not replicas:
@@ -143,23 +150,29 @@ def replication(_context: DoctorContext, server: Inspector) -> Finding:
     return warn_if(late, evidence, "redis-cli INFO replication", replicas=len(replicas), gapBytes=gap)
 
 
-@server_check("clients", Group.SERVING, "info", "config|get")
+@server_check("clients", Group.SERVING, "info", "config|get", "client|list")
 def clients(context: DoctorContext, server: Inspector) -> Finding:
     """There is room for more connections.
 
-    At maxclients Redis refuses new connections, of shoppers first.
+    At maxclients Redis refuses new connections, of shoppers first. Whose the connections are is told by their
+    addresses and names.
     """
     info = server.info()
     rejected, since = context.grown(server, "rejected_connections")
     connected = info.integer("connected_clients") or 0
     limit = info.integer("maxclients") or int(server.config().get("maxclients", "0"))
     numbers = {"connected": connected, "limit": limit, "rejected": int(rejected)}
-    fix = "redis-cli CLIENT LIST shows whose they are; raise maxclients"
+    if not rejected and not (limit and connected > MANY_CLIENTS * limit):
+        return ok(f"{connected:,} of {limit:,} connections in use, none refused {since}", **numbers)
+    seen = Clients.of(connected_clients(server.client_list()), limit)
+    fix = seen.way_out
+    use = f"{connected:,} of {limit:,} connections are in use" + (f": {seen.by_whom}" if seen.groups else "")
+    use = f"{use}; {seen.advice}"
     if rejected:
-        return crit(f"{rejected:,.0f} connections were refused {since}", fix, **numbers)
-    if limit and connected > MANY_CLIENTS * limit:
-        return warn(f"{connected:,} of {limit:,} connections are in use", fix, **numbers)
-    return ok(f"{connected:,} of {limit:,} connections in use, none refused {since}", **numbers)
+        return crit(
+            f"{rejected:,.0f} connections were refused {since}; {use}", fix, **numbers, clients=dict(seen.groups)
+        )
+    return warn(use, fix, **numbers, clients=dict(seen.groups))
 
 
 @server_check("refused-commands", Group.SERVING, "info")

@@ -13,8 +13,12 @@ from checkout_cli.commands.sync.sync import pending_counts
 from checkout_cli.config.variables import without_password
 from checkout_cli.errors import DatabaseUnavailable, WrongKeyType
 from checkout_cli.files.last_look import Reading
-from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX
+from checkout_cli.files.own_traces import is_extended
+from checkout_cli.keys import INDEX, INDEX_BESIDE
+from checkout_cli.privacy.personal_ids import id_beginning
+from checkout_cli.servers.memory import Memory
 from checkout_cli.store.backlog import MOST_COUNTED, Backlog
+from checkout_cli.store.database_only import PUBLISH, database_only
 from checkout_cli.store.protocol.value import Kind
 from checkout_cli.store.redis.index_place import Layout, Place
 
@@ -23,6 +27,8 @@ SAMPLING = ("dbsize", "randomkey", "scan", "sessions:pttl,strlen,get", *_PLACE, 
 LATE = 1.05
 """A session may live so many times its lifetime; ours live exactly that long after each read."""
 MANY_DANGLING = 0.01
+MANY_LOST = 0.1
+"""Of the sampled sessions; fewer may be those that an older program has deleted."""
 LARGE = 100_000
 """Bytes."""
 READ = 200
@@ -40,7 +46,7 @@ _ELSEWHERE = f"{{{INDEX}}}:other"
 
 def shortened(ids: Sequence[str]) -> str:
     """The beginnings of the first of some ids: enough to find them, and not to use them."""
-    return ", ".join(f"{name[:8]}…" for name in ids[:3])
+    return ", ".join(map(id_beginning, ids[:3]))
 
 
 @check("session-ttl", Group.SESSIONS, Need.REDIS, *SAMPLING)
@@ -48,23 +54,51 @@ def session_ttl(context: DoctorContext) -> Finding:
     """Every session has an end.
 
     A key without a time to live stays for ever, with a shopper's data in it. One that lives much longer than
-    CHECKOUT_SESSION_TTL was written by another program.
+    CHECKOUT_SESSION_TTL was written by another program; one that `sessions extend` gave its end is not counted.
     """
     sampled = sampled_sessions(context)
     endless = [session.checkout_id for session in sampled if session.ttl == -1]
     longest = context.settings.session_ttl * 1000 * LATE
-    late = [session.checkout_id for session in sampled if session.ttl > longest]
+    now = context.now()
+    late = [
+        session.checkout_id
+        for session in sampled
+        if session.ttl > longest and not is_extended(session.checkout_id, now + session.ttl, context.state)
+    ]
     numbers = {"sampled": len(sampled), "withoutTtl": len(endless), "tooLong": len(late)}
     looked = f"of {len(sampled):,} sampled"
-    ttl = f"{context.settings.session_ttl:.0f}"
     if endless:
-        each = f"redis-cli EXPIRE KEY {ttl} NX"  # NX: those that have an end keep it
-        fix = f"redis-cli --scan --pattern '{SESSION_PREFIX}*' | tr '\\n' '\\0' | xargs -0 -I KEY {each}"
+        fix = "checkoutctl sessions index repair --fix-ttl"
         return crit(f"{len(endless):,} {looked} have no time to live ({shortened(endless)})", fix, **numbers)
     if late:
-        fix = "checkoutctl config show: CHECKOUT_SESSION_TTL should be what the shop uses"
-        return warn(f"{len(late):,} {looked} live longer than {ttl} s ({shortened(late)})", fix, **numbers)
+        ttl = f"CHECKOUT_SESSION_TTL, {context.settings.session_ttl:.0f} s"
+        evidence = f"{len(late):,} {looked} live longer than {ttl} ({shortened(late)})"
+        return warn(evidence, "checkoutctl config show", **numbers)
     return ok(f"none {looked} is without one", **numbers)
+
+
+@check("redis-emptied", Group.SESSIONS, Need.REDIS, Need.DATABASE, "info", "sessions:exists,pttl")
+def redis_emptied(context: DoctorContext) -> Finding:
+    """Redis has the sessions that it had.
+
+    After FLUSHALL, a restart without data, or evictions, sessions are in the database only: each read asks it, and a
+    failure of the database loses them. A read publishes its own session again; `migrate run` publishes all of them.
+    Looked for among the hundred that end first.
+    """
+    if not context.settings.enable_checkout_sessions:
+        raise Skip("no sessions are kept in Redis (REDIS_ENABLE_CHECKOUT_SESSIONS is false)")
+    now, store = context.now(), context.store
+    found = database_only(store.redis, store.database, store.index, now)
+    numbers = {"lookedAt": found.looked_at, "databaseOnly": found.number}
+    if not found.number:
+        return ok(f"none of {found.looked_at:,} that the database has is missing", **numbers)
+    uptimes = [server.info().integer("uptime_in_seconds") or 0 for server in context.servers]
+    evidence = found.in_words(now, min(uptimes, default=None))
+    full = (Memory.of(server.place, server.info()).before_filling for server in context.servers)
+    fix = next(filter(None, full), PUBLISH)
+    if found.is_loss:
+        return crit(evidence, fix, **numbers)
+    return warn_if(found.number > MANY_LOST * found.looked_at, evidence, fix, **numbers)
 
 
 @check("index-kind", Group.SESSIONS, Need.REDIS, *_PLACE)
@@ -121,8 +155,7 @@ def index_dangling(context: DoctorContext) -> Finding:
     numbers = {"sampled": len(entries), "dangling": len(dangling), "due": due}
     evidence = f"{len(dangling):,} of {len(entries):,} sampled entries have no key; {due:,} are due for a clean-up"
     if len(dangling) > MANY_DANGLING * len(entries):
-        fix = "checkoutctl doctor --only evictions; checkoutctl cleanup --expired removes each when it is due"
-        return warn(f"{evidence} ({shortened(dangling)})", fix, **numbers)
+        return warn(f"{evidence} ({shortened(dangling)})", "checkoutctl sessions index repair", **numbers)
     return ok(evidence, **numbers)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from contextlib import suppress
 
 from checkout_cli.checks import Finding, Skip, ok, warn, warn_if
 from checkout_cli.commands.doctor.check import Group, Need, check, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
-from checkout_cli.errors import CommandDenied, CommandUnknown
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown
 from checkout_cli.servers.inspection import Inspector
+from checkout_cli.store.redis.clients import described
 from checkout_cli.store.redis.commands import decoded
 
 SLOW_ROUND_TRIP = 0.010
@@ -19,6 +22,9 @@ SLOW_EVENT = 100
 """Milliseconds."""
 LOOKED_AT = 128
 """Entries of the slow log: Redis' own default keeps no more."""
+
+MOST_CALLERS = 3
+"""Clients that a finding names."""
 
 BLOCKING = {name: f"cmdstat_{name.lower()}" for name in ("KEYS", "FLUSHALL", "FLUSHDB", "MONITOR")}
 
@@ -36,7 +42,7 @@ def round_trip(context: DoctorContext) -> Finding:
     return warn_if(slowest > SLOW_ROUND_TRIP, evidence, "checkoutctl latency", **numbers)
 
 
-@server_check("blocking-commands", Group.SPEED, "info")
+@server_check("blocking-commands", Group.SPEED, "info", "client|list", "slowlog|get")
 def blocking_commands(context: DoctorContext, server: Inspector) -> Finding:
     """Nobody runs commands that block everybody else, such as KEYS.
 
@@ -47,7 +53,24 @@ def blocking_commands(context: DoctorContext, server: Inspector) -> Finding:
     if not grown:
         return ok(f"none {since}".rstrip())
     evidence = ", ".join(f"{command} {number:,} times" for command, number in grown.items())
-    return warn(f"{evidence} {since}", "checkoutctl monitor --command KEYS, and use SCAN instead", **grown)
+    callers = _callers(server, grown)
+    whose = f", by {', '.join(callers)}" if callers else ""
+    return warn(f"{evidence} {since}{whose}: SCAN does not block", "checkoutctl monitor --command KEYS", **grown)
+
+
+def _callers(server: Inspector, commands: Collection[str]) -> list[str]:
+    """Clients that ran these commands: by their last command, and by the slow log; none where both are denied."""
+    found: list[str] = []
+    with suppress(CheckoutError):
+        clients = server.clients()
+        found += (described(each.address, each.name) for each in clients if each.command.upper() in commands)
+    with suppress(CheckoutError):
+        found += (
+            described(entry.client, entry.client_name)
+            for entry in server.slow_commands(LOOKED_AT)
+            if entry.arguments and decoded(entry.arguments[0]).upper() in commands
+        )
+    return list(dict.fromkeys(filter(None, found)))[:MOST_CALLERS]
 
 
 @server_check("slow-log", Group.SPEED, "slowlog|get", "slowlog|len", "config|get")
@@ -67,7 +90,9 @@ def slow_log(context: DoctorContext, server: Inspector) -> Finding:
     slowest = max(recent, key=lambda entry: entry.microseconds)
     name = decoded(slowest.arguments[0])[:32].upper() if slowest.arguments else "?"
     took = slowest.microseconds / 1000
-    evidence = f"{len(recent)} commands{above} in the last hour, the slowest {name}: {took:,.1f} ms"
+    client = described(slowest.client, slowest.client_name)
+    by = f" by {client}" if client else ""
+    evidence = f"{len(recent)} commands{above} in the last hour, the slowest {name}{by}: {took:,.1f} ms"
     return warn(evidence, "checkoutctl slowlog", slow=len(recent), slowestMs=took)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from checkout_cli.checks import WORST_FIRST, Finding, Status
 from checkout_cli.commands.doctor.check import Group
 from checkout_cli.commands.doctor.run import DoctorReport, Result
-from checkout_cli.terminal.output import is_terminal, narrate, show, write_json, write_line
+from checkout_cli.terminal.output import is_terminal, leave_next_out, narrate, show, show_next, write_json, write_line
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def show_report(report: DoctorReport, *, as_json: bool) -> None:
     """All results on stdout, the summary last."""
     if as_json:
         write_json(report)
+        leave_next_out()  # it is in the document
     elif is_terminal(sys.stdout):
         show(_renderable(report))
     else:
@@ -43,10 +44,12 @@ def show_report(report: DoctorReport, *, as_json: bool) -> None:
             for names, finding in rows:
                 write_line(f"  {finding.status:<7}  {names}: {safe(finding.evidence)}")
                 if finding.fix:
-                    write_line(f"           next: {safe(finding.fix)}")
+                    write_line(f"           fix: {safe(finding.fix)}")
         write_line(_summary(report))
     if report.unwritten:
         narrate(f"warning: the next run has nothing to compare with: {report.unwritten}")
+    if report.next_step:  # also where --fail-on makes it no finding
+        show_next(report.next_step)
 
 
 def _by_group(report: DoctorReport) -> Iterator[tuple[str, list[tuple[str, Finding]]]]:
@@ -63,10 +66,7 @@ def _by_group(report: DoctorReport) -> Iterator[tuple[str, list[tuple[str, Findi
 def _summary(report: DoctorReport) -> str:
     warned = "warning" if report.count(Status.WARN) == 1 else "warnings"
     names = {Status.CRIT: "critical", Status.WARN: warned, Status.OK: "ok", Status.SKIPPED: "skipped"}
-    counts = ", ".join(f"{report.count(status)} {name}" for status, name in names.items())
-    bad = [result for result in report.in_order if result.status in {Status.CRIT, Status.WARN}]
-    first = min(bad, key=lambda result: WORST_FIRST.index(result.status), default=None)
-    return f"{counts}; first: {safe(first.finding.fix)}" if first is not None and first.finding.fix else counts
+    return ", ".join(f"{report.count(status)} {name}" for status, name in names.items())
 
 
 def _renderable(report: DoctorReport) -> RenderableType:

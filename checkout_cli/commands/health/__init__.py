@@ -2,8 +2,10 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "health",
-    place=22,
+    place=11,
     summary="Say whether sessions are served: healthy, degraded, unhealthy.",
     example="checkoutctl health --json",
-    uses=(Use("", "reader", "COUNT WAITING", "IDENTITY legacy:type,hgetall jobs:get"),),
+    uses=(
+        Use("", "reader", "COUNT WAITING", "IDENTITY REQUIREMENTS legacy:type,hlen,hgetall,memory|usage jobs:getrange"),
+    ),
 )

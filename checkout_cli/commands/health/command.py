@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from checkout_cli.arguments import options
-from checkout_cli.arguments.context import current
+from checkout_cli.arguments.context import Report, current
 
 
 def health(
@@ -17,7 +17,7 @@ def health(
         bool, typer.Option("--nagios", help="Answer as a monitoring plugin does, with its exit codes.")
     ] = False,
     timeout: options.Timeout = options.TIMEOUT,
-) -> int:
+) -> Report | int:
     """Say whether Redis, the database and memory are there for the sessions: healthy, degraded or unhealthy.
 
     Exit code 0: healthy. 1: degraded, a tier is away and the store still serves. 69: unhealthy, no durable tier is
@@ -28,15 +28,16 @@ def health(
     from checkout_cli.commands.health.nagios_view import show_nagios
     from checkout_cli.commands.health.view import show_health, show_watch
     from checkout_cli.errors import InvalidInput
+    from checkout_cli.files.answered import AnswersFile
 
     context = current()
-    check = HealthCheck(lambda: context.settings(timeout))
+    check = HealthCheck(lambda: context.settings(timeout), answers=AnswersFile())
     if nagios:
         if as_json or watch is not None:
             raise InvalidInput("--nagios answers in one line, once", hint="leave out --json and --watch")
         return show_nagios(check.look())
     if watch is not None:
-        return show_watch(check.watch(watch), as_json=as_json).exit_code
+        return show_watch(check.watch(watch), as_json=as_json)
     report = check.look()
     show_health(report, as_json=as_json)
-    return report.exit_code
+    return report

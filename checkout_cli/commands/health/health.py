@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from checkout_cli.clock import Clock
 from checkout_cli.commands.ping.ping import told_more
+from checkout_cli.commands.ping.start_again import answered
 from checkout_cli.commands.sync.sync import UNKNOWN, PendingCounts, pending_counts
 from checkout_cli.config.addresses import address_text, split_address
+from checkout_cli.config.fixes import to_the_primary
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, ConfigurationError, ExitCode, TablesRefused, TierUnavailable
+from checkout_cli.errors import (
+    CheckoutError,
+    ConfigurationError,
+    ExitCode,
+    ReadOnlyAccount,
+    RedisEmptied,
+    RedisInsufficient,
+    RedisUnavailable,
+    TablesRefused,
+    TierUnavailable,
+)
+from checkout_cli.files.answered import AnswersFile
 from checkout_cli.jobs import heartbeat
 from checkout_cli.jobs.background import Background
 from checkout_cli.jobs.heartbeat import Heartbeat
@@ -29,7 +43,16 @@ from checkout_cli.servers.per_server import Partial
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.external_writers import ExternalWrites
+from checkout_cli.store.database_only import database_only
 from checkout_cli.store.records import Count, Totals
+from checkout_cli.store.redis.requirements import (
+    Lack,
+    concerns_caches,
+    lacks_unless_reader,
+    prevent_sessions,
+    prevent_trust,
+    told,
+)
 from checkout_cli.typed import typed
 
 GRACE = 0.25
@@ -75,15 +98,18 @@ class TierHealth:
 class RedisHealth(TierHealth, Partial):
     """``serving``: sessions can live there. ``memory`` is ``None`` where INFO is denied or nothing answers.
 
-    ``missing`` are a cluster's servers that do not answer, ``cleanup`` is the last clean-up.
+    ``lacks`` is what the store needs and does not get, ``None`` where this user only looks and cannot tell. ``missing``
+    are a cluster's servers that do not answer, ``cleanup`` is the last clean-up, ``server`` INFO's.
     """
 
-    JSON_KEYS = f"{TierHealth.JSON_KEYS} partial missingServers=missing checkoutStore=serving memory"
+    JSON_KEYS = f"{TierHealth.JSON_KEYS} partial missingServers=missing checkoutStore=serving [lacks] memory"
 
     serving: bool = False
     memory: Memory | None = None
+    lacks: tuple[Lack, ...] | None = None
     missing: tuple[str, ...] = ()
     cleanup: Heartbeat | None = None
+    server: Info | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +150,10 @@ class SessionsHealth:
 class HealthReport:
     """All tiers at ``timestamp`` (ms since the epoch); ``external`` are external writers' writes, if it is known."""
 
-    JSON_KEYS = "timestamp@ environment redis database inMemory=memory sessions pending externalWriters=external status"
+    JSON_KEYS = (
+        "timestamp@ environment redis database inMemory=memory sessions pending externalWriters=external status "
+        "next?=next_step"
+    )
 
     timestamp: int
     configuration: ConfigurationError | None
@@ -160,13 +189,25 @@ class HealthReport:
         found = (self.configuration, self.redis.problem, self.database.problem, self.database.advice)
         return tuple(problem for problem in found if problem is not None)
 
+    @property
+    def next_step(self) -> str:
+        """The one command to type: against the only problem, else for all of them; empty where all is well."""
+        if self.configuration is not None or len(self.problems) == 1:
+            return self.problems[0].next_step
+        if self.problems:
+            return "checkoutctl doctor"
+        return self.pending.hint if self.pending.any else ""
+
 
 class HealthCheck:
     """Checks the tiers that the settings name, once or again and again."""
 
-    def __init__(self, load: Callable[[], Settings], *, clock: Clock | None = None) -> None:
-        """``load`` is called once; a configuration that is wrong is part of the answer."""
+    def __init__(
+        self, load: Callable[[], Settings], *, clock: Clock | None = None, answers: AnswersFile | None = None
+    ) -> None:
+        """``load`` is called once; a configuration that is wrong is part of the answer. ``answers`` keeps who did."""
         self._clock = clock or Clock()
+        self._answers = answers
         self._settings: Settings | None = None
         self._configuration: ConfigurationError | None = None
         try:
@@ -194,20 +235,35 @@ class HealthCheck:
             return self._unconfigured()
         with store:
             redis, database = _asked(store, self._settings)
+            redis = _compared(store, redis, database)
             began = time.perf_counter()
             store.memory.read("", self._clock.wall())
             memory = TierHealth(True, time.perf_counter() - began)
+            sessions = _sessions(store, redis, database)
+            self._remember(redis, sessions)
             return HealthReport(
                 self._clock.wall(),
                 None,
                 redis,
                 database,
                 memory,
-                _sessions(store, redis, database),
+                sessions,
                 _status(self._settings, redis, database),
                 pending_counts(store, redis=redis.connected, database=database.connected),
                 _tried(store.external.writes)[0] if database.connected else None,
             )
+
+    def _remember(self, redis: RedisHealth, sessions: SessionsHealth) -> None:
+        """Keep which server answers here; behind Sentinels and in a cluster, doctor does."""
+        settings = self._settings
+        if self._answers is None or redis.server is None or settings is None:
+            return
+        if settings.redis_sentinels or settings.is_cluster:
+            return
+        has_data = sessions.count is not None and sessions.count.number > 0
+        if (told := answered(redis.server, self._clock.wall(), had_data=has_data)) is not None:
+            with suppress(OSError):  # a disk without room is no reason for no answer
+                self._answers.note(settings.redis_place, told)
 
     def _unconfigured(self) -> HealthReport:
         away, sessions = TierHealth(False), SessionsHealth(no_totals="the configuration is wrong")
@@ -221,7 +277,7 @@ def _asked(store: CheckoutStore, settings: Settings) -> tuple[RedisHealth, TierH
     redis, database = Background(lambda: _redis(store)), Background(lambda: _database(store))
 
     def silent(who: str, timeout: float) -> TierUnavailable:
-        return TierUnavailable(f"{who} did not answer within {timeout:g} s", hint="checkoutctl ping")
+        return TierUnavailable(f"{who} did not answer within {timeout:g} s")
 
     return (
         redis.result(end - time.monotonic()) or RedisHealth(False, problem=silent("Redis", settings.timeout)),
@@ -243,13 +299,16 @@ def _redis(store: CheckoutStore) -> RedisHealth:
     used, server, replication, cluster = (Info.parse(raw if isinstance(raw, bytes) else b"") for raw in sections)
     memory = None if used.integer("used_memory") is None else Memory.of(store.settings.redis_place, used)
     problem = _refusal(store.settings, replication, cluster, memory)
-    if problem is None and not (server.text("run_id") and replication.text("master_replid")):
-        problem = TierUnavailable(
-            f"Redis at {store.settings.redis_place} does not tell its identity (INFO: run_id, master_replid): nothing "
-            "there is trusted, and the database answers every read",
-            hint="checkoutctl doctor --only capability",
-        )
-    serving = store.settings.enable_checkout_sessions and problem is None
+    lacks, serving = None, False
+    if problem is None:
+        try:
+            lacks = _lacks(store)
+            serving = store.settings.enable_checkout_sessions and not prevent_trust(lacks or ())
+        except CheckoutError as error:
+            problem = error
+    if lacks:
+        what = f"Redis at {store.settings.redis_place} does not give the store what it needs: {told(lacks)}"
+        problem = RedisInsufficient(what)
     missing, cleanup = tuple(store.redis.missing_servers()), heartbeat.beat_of(beat)
     if missing and problem is None:
         host, port = split_address(missing[0])
@@ -257,24 +316,65 @@ def _redis(store: CheckoutStore) -> RedisHealth:
             f"no answer from {', '.join(missing)}: the sessions there come from the database",
             hint=typed("checkoutctl --redis-host {} --redis-port {} ping", host, port),
         )
-    return RedisHealth(True, latency, problem, serving=serving, memory=memory, missing=missing, cleanup=cleanup)
+    return RedisHealth(
+        True,
+        latency,
+        problem,
+        serving=serving,
+        memory=memory,
+        lacks=lacks,
+        missing=missing,
+        cleanup=cleanup,
+        server=server,
+    )
+
+
+def _compared(store: CheckoutStore, redis: RedisHealth, database: TierHealth) -> RedisHealth:
+    """Redis, with a problem where it has lost what the database has; sessions live there all the same."""
+    if not redis.serving or redis.problem is not None or not database.connected:
+        return redis
+    now = store.clock.wall()
+    lost, _ = _tried(lambda: database_only(store.redis, store.database, store.index, now))
+    if lost is None or not lost.is_loss:
+        return redis
+    uptime = None if redis.server is None else redis.server.integer("uptime_in_seconds")
+    hint = (redis.memory and redis.memory.before_filling) or None
+    return replace(redis, problem=RedisEmptied(lost.in_words(now, uptime), hint=hint))
+
+
+def _lacks(store: CheckoutStore) -> tuple[Lack, ...] | None:
+    """What the servers that answer lack, each once; without sessions in Redis, only what concerns caches counts."""
+    found: dict[Lack, None] = {}
+    for server in store.redis.servers():
+        try:
+            lacks = lacks_unless_reader(server)
+        except RedisUnavailable:
+            if not store.redis.is_cluster:
+                raise
+            continue
+        if lacks is None:
+            return None
+        found |= dict.fromkeys(lacks)
+    return tuple(lack for lack in found if store.settings.enable_checkout_sessions or concerns_caches(lack))
 
 
 def _refusal(settings: Settings, replication: Info, cluster: Info, memory: Memory | None) -> CheckoutError | None:
     """Why a Redis that answers cannot take sessions, if it cannot."""
     place = settings.redis_place
     if cluster.integer("cluster_enabled") == 1 and not settings.is_cluster:
-        return ConfigurationError(f"Redis at {place} is a node of a cluster", hint="set REDIS_MODE=cluster")
+        return ConfigurationError(
+            f"Redis at {place} is a node of a cluster", hint="checkoutctl config set REDIS_MODE=cluster"
+        )
     if replication.text("role") == "slave":
-        primary = address_text(replication.text("master_host") or "?", replication.integer("master_port") or 0)
+        host, port = replication.text("master_host") or "?", replication.integer("master_port") or 0
         return TierUnavailable(
-            f"Redis at {place} is a replica of {primary}: nothing can be written there",
-            hint="set REDIS_HOST and REDIS_PORT to the primary",
+            f"Redis at {place} is a replica of {address_text(host, port)}: nothing can be written there",
+            hint=to_the_primary(settings, host, port),
         )
     if memory is not None and memory.refuses_writes:
         return TierUnavailable(
             f"Redis at {place} is full ({memory.used:,} of {memory.limit:,} bytes) and refuses writes",
-            hint="checkoutctl cleanup --expired, or checkoutctl memory tune",
+            hint="checkoutctl memory tune --advise",
         )
     return None
 
@@ -287,8 +387,10 @@ def _database(store: CheckoutStore) -> TierHealth:
         return TierHealth(False, problem=error)
     try:
         store.database.prove_write()
+    except ReadOnlyAccount as error:
+        return TierHealth(True, latency, advice=advice or error)
     except CheckoutError as error:
-        error.hint = "checkoutctl doctor --only database-write"
+        error.hint = "checkoutctl doctor"
         return TierHealth(True, latency, error)
     return TierHealth(True, latency, advice=advice)
 
@@ -297,7 +399,8 @@ def _status(settings: Settings, redis: RedisHealth, database: TierHealth) -> Sta
     takes_writes = database.connected and database.problem is None
     if takes_writes and redis.connected and redis.problem is None:
         return Status.HEALTHY
-    left = takes_writes or (redis.connected and settings.enable_checkout_sessions)
+    is_of_use = settings.enable_checkout_sessions and not prevent_sessions(redis.lacks or ())
+    left = takes_writes or (redis.connected and is_of_use)
     return Status.DEGRADED if left else Status.UNHEALTHY
 
 

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from checkout_cli.commands.health.health import HealthReport, Status
 from checkout_cli.commands.sync.view import pending_text
-from checkout_cli.terminal.output import write_line
+from checkout_cli.terminal.output import leave_next_out, write_line
 from checkout_cli.terminal.safe import safe
 
 
@@ -41,6 +41,7 @@ def show_unknown(reason: str) -> State:
 
 
 def _write(state: State, text: str, figures: str) -> None:
+    leave_next_out()
     line = f"CHECKOUT {state.name}: {' '.join(safe(text).split())}".replace("|", "/")  # a bar begins the figures
     write_line(f"{line} | {figures}" if figures else line)
 

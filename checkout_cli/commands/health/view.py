@@ -33,6 +33,7 @@ def show_health(report: HealthReport, *, as_json: bool) -> None:
     """One look on stdout."""
     if as_json:
         output.write_json(report)
+        output.leave_next_out()  # it is in the document
     elif is_terminal(sys.stdout):
         output.show(_renderable(report))
     else:
@@ -41,6 +42,8 @@ def show_health(report: HealthReport, *, as_json: bool) -> None:
             output.write_table(_COLUMNS, rows)
         for title, text in _facts(report):
             write_line(f"{title}: {safe(text)}")
+    if report.next_step:  # also while sessions that wait are no fault yet
+        output.show_next(report.next_step)
 
 
 def show_watch(reports: Iterable[HealthReport], *, as_json: bool) -> HealthReport:
@@ -56,7 +59,7 @@ def show_watch(reports: Iterable[HealthReport], *, as_json: bool) -> HealthRepor
 
     with Live(console=output.console(), auto_refresh=False) as live:
         for report in reports:
-            live.update(_renderable(report), refresh=True)
+            live.update(_renderable(report, with_next=True), refresh=True)
     return report
 
 
@@ -109,15 +112,8 @@ def _facts(report: HealthReport) -> list[tuple[str, str]]:
         facts.append(("external writers", f"last seen {span(report.timestamp - writes.seen_at)} ago; {taken}, {lost}"))
     if report.pending.any:
         facts.append(("pending", pending_text(report.pending, report.timestamp)))
-    return facts + [("next", step) for step in next_steps(report)]
-
-
-def next_steps(report: HealthReport) -> list[str]:
-    """What to type next, each once."""
-    steps = dict.fromkeys(problem.hint for problem in report.problems if problem.hint)
-    if report.pending.any and report.redis.connected and report.database.connected:  # else it cannot hand over
-        steps |= {report.pending.hint: None}
-    return list(steps)
+    facts += [("hint", problem.advice) for problem in report.problems if problem.advice]
+    return facts
 
 
 def sessions_text(report: HealthReport) -> str:
@@ -144,7 +140,7 @@ def _line(report: HealthReport) -> str:
     return safe(" ".join(words))
 
 
-def _renderable(report: HealthReport) -> RenderableType:
+def _renderable(report: HealthReport, *, with_next: bool = False) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -153,6 +149,7 @@ def _renderable(report: HealthReport) -> RenderableType:
     rows = [(name, Text(state, style=STYLES[state]), ms, note) for name, state, ms, note in health_rows(report)]
     facts = Table.grid(padding=(0, 2))
     for heading, text in _facts(report):
-        emphasis = "bold" if heading == "next" else ""
-        facts.add_row(Text(heading, style=emphasis or "dim"), Text(safe(text), style=emphasis))
+        facts.add_row(Text(heading, style="dim"), Text(safe(text)))
+    if with_next and report.next_step:  # of one look it is the last line, as of every answer
+        facts.add_row(Text("next", style="bold"), Text(safe(report.next_step), style="bold"))
     return Group(title, output.rich_table(_COLUMNS, rows), facts) if rows else Group(title, facts)

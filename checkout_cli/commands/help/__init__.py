@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "help",
-    place=75,
+    place=49,
     summary="Read about a topic: durability, migration, production …",
     example="checkoutctl help durability",
     uses=(Use("", "reader"),),

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "incident",
-    place=55,
+    place=14,
     summary="Write all findings into one redacted file; compare two.",
     example="checkoutctl incident --out tonight.json",
     uses=(

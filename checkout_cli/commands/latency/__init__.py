@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "latency",
-    place=53,
+    place=33,
     summary="Measure round trips, and what makes Redis pause.",
     example="checkoutctl latency --samples 1000",
     uses=(

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "memory",
-    place=50,
+    place=30,
     summary="See what takes Redis' memory, and limit it safely.",
     example="checkoutctl memory show",
     uses=(
@@ -13,7 +13,7 @@ RECORD = Command(
             "tune",
             "",
             "info config|get config|set",
-            "config|rewrite",
+            "config|rewrite acl|list",
             no_role="CONFIG SET, with which it applies its proposal, could also let anybody run code on the server",
         ),
     ),

@@ -97,8 +97,10 @@ def tune(
     """Show Redis' memory limit and eviction policy and what they mean, and change them once you agree.
 
     What was set is read back, and can be undone. A limit under what is in use needs --force. In a cluster, all
-    primaries get the same. Exit code 1: refused without --force, or changed and not persisted. 3: nothing to undo. 4:
-    CONFIG is denied. 69: Redis is away, or has no CONFIG (managed services): it says where the setting lives.
+    primaries get the same. Where --persist would not last, or could keep the server from starting, as with included
+    files, it names the lines to write and where. Exit code 1: refused without --force, or changed and not persisted. 3:
+    nothing to undo. 4: CONFIG is denied. 69: Redis is away, or has no CONFIG (managed services): it says where the
+    setting lives.
     """
     from checkout_cli.commands.memory import tune as operations
     from checkout_cli.commands.memory.advice import advise as recommend

@@ -44,7 +44,7 @@ def look_at_families(
     if cursor != FIRST_CURSOR or max_load != FULL_LOAD or run.is_timed:
         raise InvalidInput(
             "--cursor, --max-load and --max-seconds are for looking at every key, a sample is over in a second",
-            hint=f"checkoutctl memory families --sample {sample}",
+            hint=f"checkoutctl memory families --sample {sample:d}",
         )
     return sample_families(redis, sample, run=run, biggest=biggest)
 

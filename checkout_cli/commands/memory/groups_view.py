@@ -24,6 +24,7 @@ from checkout_cli.terminal.output import (
     write_table,
 )
 from checkout_cli.terminal.safe import safe
+from checkout_cli.typed import typed
 from checkout_cli.units import size
 
 UNKNOWN = "?"
@@ -59,7 +60,8 @@ def show_families(report: FamiliesReport, output: str, *, reveal: bool = False) 
         narrate(none)
     warn_if_partial(report.missing)
     if not report.finished:
-        narrate(f"{_STOPPED[report.stopped]}: this is a part; the rest (alone) follows with --cursor {report.cursor}")
+        go_on = typed("--cursor {}", report.cursor)
+        narrate(f"{_STOPPED[report.stopped]}: this is a part; the rest (alone) follows with {go_on}")
     elif report.resumed:
         narrate("this is the rest alone: what came before --cursor is not in these numbers")
 

@@ -34,6 +34,7 @@ from checkout_cli.keys import (
     LEGACY_STATS,
     PENDING,
     minute_key,
+    tiers_key,
 )
 from checkout_cli.store.redis.cluster import cursor_in_slot_of
 from checkout_cli.store.redis.pipeline import Conversation
@@ -83,7 +84,8 @@ def known_keys(now: int) -> list[bytes]:
     """The keys of which there is one each, by their names; ``now`` is in milliseconds."""
     single = (INDEX, INDEX_BESIDE, INDEX_ASIDE, PENDING, LEGACY_STATS, DELIVERY_GENERATION, COUPON_GENERATION)
     minute = now // 60_000
-    return [key.encode() for key in (*single, *(minute_key(minute - age) for age in range(-1, _MINUTES_KEPT)))]
+    minutes = [name_of(minute - age) for age in range(-1, _MINUTES_KEPT) for name_of in (minute_key, tiers_key)]
+    return [key.encode() for key in (*single, *minutes)]
 
 
 def sample_of(

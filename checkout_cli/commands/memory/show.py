@@ -137,7 +137,7 @@ def _inspected(inspector: Inspector, last_look: LastLook, now: int, random: Rand
     try:
         last_look.remember(COMMAND, place, reading)
     except OSError as error:
-        return memory, f"{last_look.path}: {error.strerror or error}"
+        return memory, last_look.reason(error)
     return memory, ""
 
 

@@ -7,13 +7,14 @@ older server gets them one by one, a higher limit first and a lower one last.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from checkout_cli.commands.memory.limits import MAXMEMORY, SAMPLES, Evicts, Limits
-from checkout_cli.commands.memory.outlook import SOME_FILE, Outlook, State, limits_now, outlook, state_of
+from checkout_cli.commands.memory.limits import MAXMEMORY, Evicts, Limits
+from checkout_cli.commands.memory.outlook import Outlook, State, limits_now, outlook, state_of
+from checkout_cli.commands.memory.persist import Persisted, Rewriting, persist, rewriting
 from checkout_cli.errors import (
     CheckoutError,
     CommandDenied,
@@ -24,6 +25,7 @@ from checkout_cli.errors import (
     RedisUnavailable,
 )
 from checkout_cli.files.state_file import StateFile
+from checkout_cli.servers.machine import Machine
 from checkout_cli.servers.per_server import Partial, of_each_server
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis.server import RedisServer
@@ -78,22 +80,9 @@ class UndoFile(StateFile[Change]):
             super().put(name, entry)
         except OSError as error:
             raise CheckoutError(
-                f"the record for --undo cannot be written: {self.path}: {error.strerror or error}",
+                f"the record for --undo cannot be written: {self.reason(error)}",
                 hint="set XDG_STATE_HOME to a directory that you can write to",
             ) from error
-
-
-@dataclass(frozen=True)
-class Persisted:
-    """Whether the settings were written to the server's file; if not, the ``reason``, and the lines that belong there.
-
-    ``file`` is a path on the server's machine, or says in words which file it would be.
-    """
-
-    done: bool
-    file: str
-    reason: str
-    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -120,6 +109,7 @@ class Step:
     proposed: Limits
     now: Limits | None = None
     persisted: Persisted | None = None
+    way: Rewriting = field(default_factory=Rewriting)
 
     @property
     def place(self) -> str:
@@ -163,7 +153,8 @@ class Tuning(Partial):
 
     @property
     def all_persisted(self) -> bool:
-        return all(step.persisted is None or step.persisted.done for step in self.steps)
+        kept = [step.persisted for step in self.steps if step.persisted is not None]
+        return all(each.done and not each.doubt for each in kept)
 
 
 Agreed = Callable[[Tuning], bool]
@@ -275,6 +266,11 @@ def _carry_out(store: CheckoutStore, tuning: Tuning, agreed: Agreed, force: bool
     if not force:
         for step in tuning.steps:
             _check_that_it_fits(step)
+    if tuning.persist:
+        machine = Machine()
+        tuning = replace(
+            tuning, steps=tuple(replace(step, way=rewriting(step.state, machine)) for step in tuning.steps)
+        )
     if not (tuning.anything_to_do and agreed(tuning)):
         return tuning
     done: list[Step] = []
@@ -311,9 +307,8 @@ def _check_that_it_fits(step: Step) -> None:
 
 def _changed(step: Step, tuning: Tuning, undo: UndoFile, now: int) -> Step:
     state, changes = step.state, step.changes
-    after = state.limits
+    after, earlier = state.limits, undo.last(state.place)
     if not changes.is_empty:
-        earlier = undo.last(state.place)
         change = Change(now, state.run, state.limits.only(changes).settings(), changes.settings())
         undo.put(state.place, change)  # before the change: nothing is changed that cannot be undone
         try:
@@ -333,7 +328,11 @@ def _changed(step: Step, tuning: Tuning, undo: UndoFile, now: int) -> Step:
             )
     if tuning.undone:
         undo.put(state.place, None)
-    return Step(state, step.proposed, after, _persisted(state, after) if tuning.persist else None)
+    kept = None
+    if tuning.persist:
+        is_our_change = earlier is not None and state.limits.agrees_with(Limits.of(earlier.after))
+        kept = persist(state, after, step.way, is_our_change=is_our_change)
+    return Step(state, step.proposed, after, kept, step.way)
 
 
 def set_limits(server: RedisServer, today: Limits, changes: Limits) -> None:
@@ -350,28 +349,6 @@ def set_limits(server: RedisServer, today: Limits, changes: Limits) -> None:
             raise
         for name, value in settings.items():
             server.configure({name: value})
-
-
-def lines_for_file(limits: Limits) -> tuple[str, ...]:
-    """The lines of a configuration file for these limits."""
-    return tuple(f"{name} {value}" for name, value in limits.settings().items() if name != SAMPLES)
-
-
-def _persisted(state: State, limits: Limits) -> Persisted:
-    """CONFIG REWRITE: it writes everything that was changed at run time, not these settings alone."""
-    reason = ""
-    if state.config_file == "":
-        reason = "the server was started without a configuration file"
-    else:
-        try:
-            state.server.rewrite_config()
-        except CommandDenied as refusal:
-            reason = f"this user may not write it: needs {refusal.grant}"
-        except CommandUnknown:
-            reason = "this server has no CONFIG REWRITE"
-        except RedisUnavailable as refusal:
-            reason = str(refusal).removeprefix(f"Redis at {state.place}: ")
-    return Persisted(not reason, state.config_file or SOME_FILE, reason, lines_for_file(limits))
 
 
 # What was asked for

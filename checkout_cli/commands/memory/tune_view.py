@@ -9,7 +9,8 @@ from typing import Any
 from checkout_cli.commands.memory.advice import Advice
 from checkout_cli.commands.memory.limits import Evicts, Limits, as_written
 from checkout_cli.commands.memory.outlook import SOME_FILE, Outlook, State, outlook
-from checkout_cli.commands.memory.tune import Step, Tuning, lines_for_file
+from checkout_cli.commands.memory.persist import lines_for_file
+from checkout_cli.commands.memory.tune import Step, Tuning
 from checkout_cli.errors import CommandDenied
 from checkout_cli.servers.per_server import MISSING
 from checkout_cli.terminal.document import document as document_of
@@ -42,6 +43,8 @@ def show_tuning(tuning: Tuning, *, as_json: bool, dry_run: bool = False) -> None
     for step in tuning.steps:
         if step.persisted is not None and not step.persisted.done:
             warn(f"{step.state.place}: lost at the next restart: {step.persisted.reason}")
+        elif step.persisted is not None and step.persisted.doubt:
+            warn(f"{step.state.place}: {step.persisted.doubt}")
 
 
 def show_advice(advice: Advice, *, as_json: bool) -> None:
@@ -124,7 +127,7 @@ def proposal(tuning: Tuning) -> Iterator[str]:
         for name in changes.settings():
             yield f"{step.state.place}: {name} {_setting(today, name)} -> {_setting(changes, name)}"
         if tuning.persist:
-            yield f"{step.state.place}: CONFIG REWRITE, which writes all that was changed while it runs"
+            yield f"{step.state.place}: {_rewrite(step)}"
         yield from (f"  {line}" for line in _meaning(step, tuning))
 
 
@@ -187,8 +190,13 @@ def _full(limits: Limits, ahead: Outlook) -> str:
 
 def _restart(step: Step, tuning: Tuning) -> list[str]:
     state, kept, limits = step.state, step.persisted, step.now or step.proposed
+    if kept is not None and kept.done and kept.doubt:
+        return [f"written to {kept.file}, and read back there", kept.doubt]
+    if kept is not None and kept.done and kept.seen:
+        return [f"{kept.file} has it, as was read back there: it survives a restart by that file"]
     if kept is not None and kept.done:
-        return [f"written to {kept.file}: it survives a restart"]
+        unseen = "the file cannot be seen from here, nor what it includes or a start-up argument overrides"
+        return [f"the server says that it wrote {kept.file}; {unseen}"]
     if kept is not None:
         return [f"it does not survive a restart: {kept.reason}", f"into {kept.file} belongs: {'; '.join(kept.lines)}"]
     if not tuning.asked or (step.changes.is_empty and not tuning.persist):
@@ -196,10 +204,18 @@ def _restart(step: Step, tuning: Tuning) -> list[str]:
             return ["it was started without a configuration file: what was set since is lost at a restart"]
         return [f"its configuration file is {state.config_file}"] if state.config_file else []
     if tuning.persist:
-        return ["CONFIG REWRITE writes this, and all else that was changed while it runs, to its file"]
+        return [_rewrite(step)]
     if state.config_file:
         return [f"a restart brings back what {state.config_file} has; --persist writes this there"]
     return [f"lost at the next restart, unless {SOME_FILE} has: {'; '.join(lines_for_file(limits))}"]
+
+
+def _rewrite(step: Step) -> str:
+    """What persisting will do."""
+    if step.way.obstacle:
+        lines = "; ".join(lines_for_file(step.proposed))
+        return f"no file is written: {step.way.obstacle}; into {step.way.where} belongs: {lines}"
+    return "CONFIG REWRITE writes this, and all else that was changed while it runs, to its file"
 
 
 def _conclusion(tuning: Tuning) -> str:

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "migrate",
-    place=32,
+    place=43,
     summary="Bring sessions to Redis, or to another one, without downtime.",
     example="checkoutctl migrate plan",
     uses=(
@@ -12,8 +12,8 @@ RECORD = Command(
             "run --to",
             "operator",
             "LOOK PUBLISH FLUSH LOCK COUNT ping sessions:evalsha,pexpire "
-            "figures:hgetall,pttl,evalsha,exists,hset,pexpire",
-            "IDENTITY NOTE",
+            "figures:hlen,hgetall,pttl,evalsha,exists,hset,pexpire",
+            "IDENTITY NOTE figures:memory|usage",
             "HAND_OVER",
             run="--to {other} --restart",
         ),

@@ -9,14 +9,17 @@ from pathlib import Path
 import msgspec
 
 from checkout_cli.config.settings import Settings
+from checkout_cli.config.trusted_file import read_regular
 from checkout_cli.errors import CheckoutError, InvalidInput
-from checkout_cli.files.atomic_file import state_directory, write_atomically
+from checkout_cli.files.atomic_file import NoHome, state_directory, write_atomically
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import NO_IDENTITY
 from checkout_cli.store.redis.admin import RedisAdmin
 
 DIRECTION = "database to Redis"
 FILE = "migration.json"
+LARGEST = 64 * 1024
+"""Bytes of a checkpoint that are read."""
 _RESTART = "checkoutctl migrate run --restart"
 
 
@@ -83,10 +86,16 @@ class CheckpointFile:
     def read(self) -> Checkpoint | None:
         """``None`` where there is none; raises InvalidInput for a corrupt or edited file."""
         try:
-            sealed = msgspec.json.decode(self.path.read_bytes(), type=_Sealed)
-        except FileNotFoundError:
+            content, _ = read_regular(self.path, LARGEST)
+            sealed = msgspec.json.decode(content, type=_Sealed)
+        except (FileNotFoundError, NotADirectoryError, NoHome):
             return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        except OSError as error:
+            raise CheckoutError(
+                f"the checkpoint cannot be read: {self.path}: {error.strerror or error}",
+                hint="set XDG_STATE_HOME to another place",
+            ) from error
+        except (ValueError, msgspec.MsgspecError):
             sealed = None
         if sealed is None or sealed.digest != _digest(sealed.checkpoint):
             raise InvalidInput("the checkpoint is damaged or was edited, so it is not gone by", hint=_RESTART)
@@ -98,8 +107,9 @@ class CheckpointFile:
             write_atomically(self.path, msgspec.json.encode(_Sealed(checkpoint, _digest(checkpoint))))
         except OSError as error:
             reason = error.strerror or type(error).__name__
+            where = "" if isinstance(error, NoHome) else f" to {self.path}"
             raise CheckoutError(
-                f"the checkpoint cannot be written to {self.path}: {reason}", hint="set XDG_STATE_HOME to another place"
+                f"the checkpoint cannot be written{where}: {reason}", hint="set XDG_STATE_HOME to another place"
             ) from error
 
 

@@ -60,6 +60,10 @@ class Plan(Ended):
     def has_finding(self) -> bool:
         return self.fits is False
 
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl memory tune --advise"
+
 
 KEY_OVERHEAD = 150
 """Bytes of a key beside its name and value: its entries in the tables of keys and expiries, and the allocator's."""

@@ -86,6 +86,13 @@ class MigrationReport:
         left = counts.dirty or counts.external or counts.left or not self.finished
         return ExitCode.FINDING if left else ExitCode.OK
 
+    @property
+    def next_step(self) -> str:
+        counts = self.checkpoint.counts
+        if self.unreachable is not None:
+            return self.unreachable.next_step
+        return "checkoutctl sync" if counts.dirty or counts.external else "checkoutctl migrate run"
+
 
 def state_of(row: Record, look: Look, identity: bytes | None) -> State:
     """Raises RedisUnavailable where its server did not answer."""

@@ -59,6 +59,10 @@ class Verified(Ended):
     def has_finding(self) -> bool:
         return self.number > 0
 
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl migrate run --restart"
+
     def compare(
         self,
         run: BoundedRun,

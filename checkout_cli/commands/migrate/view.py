@@ -10,6 +10,7 @@ from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import columns_of, narrate, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
+from checkout_cli.typed import typed
 from checkout_cli.units import size, span
 
 _STOPPED = {
@@ -40,7 +41,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
 
 def _narrate_rest(report: Plan | Verified) -> None:
     if not report.finished:
-        narrate(f"stopped before the end: the rest (alone) follows with --cursor {safe(report.cursor or '')}")
+        narrate(f"not finished: the rest (alone) follows with {typed('--cursor {}', report.cursor or '')}")
 
 
 def _plan_lines(plan: Plan) -> list[str]:

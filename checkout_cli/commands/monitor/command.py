@@ -28,11 +28,20 @@ def monitor(
     the summary last. What scripts do inside is left out. It slows the server down while it runs, ends by itself, and
     stops early where the server is faster than it can read.
     """
+    from checkout_cli.clock import Clock
     from checkout_cli.commands.monitor.monitor import Monitor
     from checkout_cli.commands.monitor.view import show_monitor, show_summary, warn_of_cost
+    from checkout_cli.files.own_traces import note_monitor
 
     settings = current().settings(timeout)
-    watching = Monitor(settings, seconds=seconds, count=count, families=family or (), commands=command or ())
+    watching = Monitor(
+        settings,
+        seconds=seconds,
+        count=count,
+        families=family or (),
+        commands=command or (),
+        began=lambda place: note_monitor(place, Clock().wall()),
+    )
     warn_of_cost(seconds)
     with suppress(KeyboardInterrupt):
         show_monitor(watching.events(), watching.summary, as_json=as_json)

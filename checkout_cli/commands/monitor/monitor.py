@@ -40,13 +40,15 @@ class Seen:
     """One command without its values; ``at`` is in milliseconds, by the server's clock."""
 
     JSON_KEYS = (
-        "at@ server=place client command=shape.name key=shape.key family=shape.family otherArguments=shape.others"
+        "at@ server=place client clientName?=client_name command=shape.name key=shape.key family=shape.family "
+        "otherArguments=shape.others"
     )
 
     at: int
     place: str
     client: str
     shape: CommandShape
+    client_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ class Monitor:
         families: Collection[str] = (),
         commands: Collection[str] = (),
         elapsed: Callable[[], float] = time.monotonic,
+        began: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """``began`` is called with the place of each server that is watched."""
         if not 0 < seconds <= MOST_SECONDS:  # NaN is neither
             raise InvalidInput(f"--seconds is from 0 to {MOST_SECONDS:g}", hint="checkoutctl monitor --seconds 10")
         unknown = set(families) - {str(family) for family in Family}
@@ -111,6 +115,7 @@ class Monitor:
         self._families = frozenset(families)
         self._commands = frozenset(command.upper() for command in commands)
         self._elapsed = elapsed
+        self._began = began
         self._rates: Counter[tuple[str, str]] = Counter()
         self._seen = self._matched = 0
         self._started: float | None = None
@@ -146,6 +151,7 @@ class Monitor:
         for stream in self._streams():
             try:
                 streams.append(stack.enter_context(stream))
+                self._began(stream.place)
             except CommandUnknown:
                 raise
             except RedisUnavailable as error:
@@ -174,7 +180,7 @@ class Monitor:
                 try:
                     for line in stream.lines():
                         anything = True
-                        found = self._noted(stream.place, line)
+                        found = self._noted(stream, line)
                         if found is not None:
                             yield found
                             if self._count is not None and self._matched >= self._count:
@@ -199,7 +205,7 @@ class Monitor:
         apart = self._elapsed() - at / 1_000_000
         return apart - first.setdefault(place, apart) > MOST_BEHIND
 
-    def _noted(self, place: str, line: Line) -> Seen | None:
+    def _noted(self, stream: MonitorStream, line: Line) -> Seen | None:
         if is_script(line):  # its client's command has been seen
             return None
         self._seen += 1
@@ -211,4 +217,4 @@ class Monitor:
             return None
         self._matched += 1
         self._rates[shape.name, family] += 1
-        return Seen(line.at // 1000, place, line.client, shape)
+        return Seen(line.at // 1000, stream.place, line.client, shape, stream.names.get(line.client, ""))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from checkout_cli.commands.monitor.monitor import MonitorSummary, Seen, Stopped
 from checkout_cli.session import iso
+from checkout_cli.store.redis.clients import described
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.key_names import key_shown
 from checkout_cli.terminal.output import (
@@ -99,4 +100,4 @@ def show_summary(summary: MonitorSummary, *, as_json: bool) -> None:
 def _line(seen: Seen) -> str:
     key = "" if seen.shape.key is None else f" {key_shown(seen.shape.key)}"
     others = f" +{seen.shape.others}" if seen.shape.others else ""
-    return f"{iso(seen.at)}  {safe(seen.client)}  {safe(seen.shape.name)}{key}{others}"
+    return f"{iso(seen.at)}  {safe(described(seen.client, seen.client_name))}  {safe(seen.shape.name)}{key}{others}"

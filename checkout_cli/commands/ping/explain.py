@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import shlex
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from checkout_cli.checks import Finding, crit, ok
+from checkout_cli.clock import Clock
+from checkout_cli.commands.ping.clients import Clients, clients_within
 from checkout_cli.commands.ping.ping import Ping
+from checkout_cli.commands.ping.start_again import way_back
 from checkout_cli.commands.ping.summary import Failure, PingSummary, Stage
+from checkout_cli.config.addresses import address_text
+from checkout_cli.config.fixes import setting, with_address
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import (
     AccessDenied,
@@ -17,9 +23,11 @@ from checkout_cli.errors import (
     CommandDenied,
     RedisLoading,
     RedisRefusing,
+    TooManyClients,
     WrongServer,
     causes,
 )
+from checkout_cli.files.answered import Answered, AnswersFile
 from checkout_cli.servers.installation import SERVERS
 from checkout_cli.servers.machine import Machine, Process
 from checkout_cli.store.redis.tls import (
@@ -28,8 +36,9 @@ from checkout_cli.store.redis.tls import (
     ClientCertificateRefused,
     TlsFileError,
     TlsMismatch,
-    answers_in_plain,
+    holds_key,
 )
+from checkout_cli.typed import typed
 
 _USUAL_PORT = 6379
 _USUAL_PORTS = (_USUAL_PORT, 6380)
@@ -57,6 +66,7 @@ class Kind(StrEnum):
     SENTINEL = "no primary"
     LOADING = "loading"
     SAVES_FAIL = "saves fail"
+    FULL = "too many clients"
     OTHER = "other"
 
 
@@ -76,11 +86,19 @@ class Attempt:
     settings: Settings
     summary: PingSummary
     machine: Machine
+    answers: AnswersFile = field(default_factory=AnswersFile)
+    now: int = field(default_factory=lambda: Clock().wall())
+    our_sessions: Callable[[], Sequence[str]] = tuple
+    """Keys of sessions that the database has: a server with one of them is this shop's."""
 
     @classmethod
     def made(cls, settings: Settings, machine: Machine, pings: int) -> Attempt:
         """Ping that often."""
         return cls(settings, Ping(settings, count=pings, interval=0.0).run(), machine)
+
+    def remembered(self) -> Answered | None:
+        """What has answered at this address before, as far as this user has seen."""
+        return self.answers.last(self.summary.place)
 
     @property
     def is_here(self) -> bool:
@@ -107,7 +125,7 @@ class Attempt:
             detail = f"; {trouble.detail}" if trouble.detail else ""
             return crit(
                 f"{failure.stage} failed{name}: {failure.error}{detail}",
-                trouble.fix or failure.error.hint,
+                trouble.fix or self._hint_of(failure.error),
                 stage=str(failure.stage),
                 trouble=str(trouble.kind),
             )
@@ -122,10 +140,20 @@ class Attempt:
             pingP50Ms=round(trip, 3),
         )
 
+    def _hint_of(self, error: CheckoutError) -> str:
+        """Its hint; where that would call whoever asks, a look at the server's own machine."""
+        if error.hint != CheckoutError.last_resort:
+            return error.hint
+        if self.is_here:
+            return "checkoutctl config show"
+        return typed("ssh {} ps -C redis-server,valkey-server -o pid,stat,etime,time,args", self.summary.host)
+
 
 def explain(attempt: Attempt, failure: Failure) -> Trouble:
     """Tell the troubles apart by the stage that failed, the error, and what runs on this machine."""
     error, stage, cause = failure.error, failure.stage, failure.error.__cause__
+    if isinstance(error, TooManyClients):
+        return _full(attempt)
     by_error_alone = {
         Kind.CERTIFICATE: isinstance(error, _CERTIFICATES),
         Kind.TLS_MISMATCH: isinstance(error, TlsMismatch),
@@ -146,10 +174,9 @@ def explain(attempt: Attempt, failure: Failure) -> Trouble:
     if timed_out(error):
         return _hung(attempt)
     if isinstance(error, RedisLoading):
-        return Trouble(Kind.LOADING, fix="wait until it has read its data; checkoutctl ping says when")
+        return Trouble(Kind.LOADING, "it reads its data", "checkoutctl doctor --only loading")
     if isinstance(error, RedisRefusing) and "MISCONF" in str(error):
-        fix = "checkoutctl doctor --only data-directory says why it cannot save"
-        return Trouble(Kind.SAVES_FAIL, "until a save succeeds", fix)
+        return Trouble(Kind.SAVES_FAIL, "until a save succeeds", "checkoutctl doctor --only data-directory")
     return Trouble(Kind.OTHER)
 
 
@@ -162,25 +189,27 @@ def timed_out(error: CheckoutError) -> bool:
 
 
 def _unconnected(attempt: Attempt, cause: BaseException | None) -> Trouble:
-    host, port = shlex.quote(attempt.summary.host), attempt.summary.port
-    knock = f"nc -vz -w 2 {host} {port}"
+    host, port = attempt.summary.host, attempt.summary.port
+    knock = typed("nc -vz -w 2 {} {}", host, port)
     number = getattr(cause, "errno", None)
     if isinstance(cause, ConnectionRefusedError):
         if attempt.is_here:
             return _refused_here(attempt)
         detail = "it is not running there, or on another port, or a firewall rejects us"
-        fix = f"on {attempt.summary.host}: sudo ss -ltnp | grep -E 'redis|valkey'; from here: {knock}"
-        return Trouble(Kind.NOT_RUNNING, detail, fix)
+        remembered = attempt.remembered()
+        if remembered is not None:
+            detail = f"{detail}; {remembered.in_words(attempt.now)}"
+        return Trouble(Kind.NOT_RUNNING, detail, knock)
     if isinstance(cause, TimeoutError) and attempt.is_here:
         return _hung(attempt)
     if isinstance(cause, TimeoutError) or number in _BLOCKED:
         return Trouble(
             Kind.FIREWALLED,
             "a refusal would come at once: a firewall drops what we send, or the machine is down",
-            f"{knock}; let port {port} of {attempt.summary.host} through, or correct REDIS_HOST",
+            knock,
         )
     if number == errno.ENETUNREACH:
-        return Trouble(Kind.UNREACHABLE, fix=f"ip route get {host}; check REDIS_HOST")
+        return Trouble(Kind.UNREACHABLE, fix=typed("ip route get {}", host))
     return Trouble(Kind.OTHER)
 
 
@@ -190,9 +219,9 @@ def _without_socket(attempt: Attempt, cause: BaseException | None) -> Trouble:
     if not isinstance(cause, (FileNotFoundError, ConnectionRefusedError)):
         return Trouble(Kind.OTHER)
     if attempt.machine.servers:
-        fix = "redis-cli CONFIG GET unixsocket names its socket: set REDIS_SOCKET to it, or unixsocket in its settings"
-        return Trouble(Kind.WRONG_ADDRESS, f"{attempt.machine.servers[0]} runs here", fix)
-    return _not_running(attempt, f"with unixsocket {attempt.summary.socket}", "REDIS_SOCKET")
+        detail = f"{attempt.machine.servers[0]} runs here, perhaps with another unixsocket"
+        return Trouble(Kind.WRONG_ADDRESS, detail, "redis-cli CONFIG GET unixsocket")
+    return _not_running(attempt, shlex.join(["--unixsocket", attempt.summary.socket]))
 
 
 def _refused_here(attempt: Attempt) -> Trouble:
@@ -202,32 +231,36 @@ def _refused_here(attempt: Attempt) -> Trouble:
         return Trouble(
             Kind.WRONG_ADDRESS,
             f"{elsewhere.process} listens on that port, and on {elsewhere.address} only",
-            f"REDIS_HOST={elsewhere.address} checkoutctl ping, or add the address to bind in the server's settings",
+            setting(REDIS_HOST=elsewhere.address),
         )
-    usual = "" if port == _USUAL_PORT else f"on port {port}"
-    return _other_port(attempt) or _not_running(attempt, usual, "REDIS_PORT")
+    unusual = "" if port == _USUAL_PORT else f"--port {port}"
+    return _other_port(attempt) or _not_running(attempt, unusual)
 
 
-def _not_running(attempt: Attempt, unusual: str, setting: str) -> Trouble:
-    """``unusual`` is how a server must differ from the usual one, by a ``setting``."""
-    here = attempt.machine.installation
-    fix = f"start a server {unusual}, or correct {setting}; usual: " if unusual else ""
-    fix += here.way_to_a_server
+def _not_running(attempt: Attempt, unusual: str) -> Trouble:
+    """``unusual`` are the options by which a server must differ from the usual one."""
+    here, remembered = attempt.machine.installation, attempt.remembered()
+    if remembered is not None:
+        return Trouble(Kind.NOT_RUNNING, remembered.in_words(attempt.now), way_back(remembered, here))
     if here.server is None:
+        fix = here.install_command if unusual else here.way_to_a_server
         return Trouble(Kind.NOT_INSTALLED, f"neither {' nor '.join(SERVERS)} is on PATH", fix)
+    fix = f"{here.server.name} {unusual} --daemonize yes" if unusual else here.start_command
     return Trouble(Kind.NOT_RUNNING, f"{here.server.path} is installed", fix)
 
 
 def _other_port(attempt: Attempt) -> Trouble | None:
-    """Another port of this machine on which a Redis or Valkey answers."""
+    """Another port of this machine whose Redis holds sessions of our database; any other is a stranger's.
+
+    Where a server has answered at our own address, that one is to come back, whoever else is there.
+    """
+    if attempt.remembered() is not None or not (keys := attempt.our_sessions()):
+        return None
     ports = {*_USUAL_PORTS, *attempt.machine.ports_of(attempt.machine.servers)} - {attempt.summary.port}
     for port in sorted(ports):
-        if answers_in_plain(attempt.summary.host, port, _PATIENCE):
-            return Trouble(
-                Kind.WRONG_PORT,
-                f"a Redis answers on port {port} of this machine",
-                f"REDIS_PORT={port} checkoutctl ping, and set REDIS_PORT={port} if that is the one",
-            )
+        if holds_key(attempt.summary.host, port, keys, _PATIENCE):
+            detail = f"the Redis on port {port} of this machine has sessions of this database"
+            return Trouble(Kind.WRONG_PORT, detail, setting(REDIS_PORT=port))
     return None
 
 
@@ -237,8 +270,25 @@ def _other_port(attempt: Attempt) -> Trouble | None:
 def _wrong_port(attempt: Attempt) -> Trouble:
     if not attempt.is_here:
         return Trouble(Kind.WRONG_PORT)
-    fix = "checkoutctl doctor --only port-in-use says who holds the port"
-    return _other_port(attempt) or Trouble(Kind.WRONG_PORT, fix=fix)
+    return _other_port(attempt) or Trouble(Kind.WRONG_PORT, fix="checkoutctl doctor --only port-in-use")
+
+
+def _full(attempt: Attempt) -> Trouble:
+    """Whose the connections are: by the server where one gets in, by this machine's sockets where it runs here."""
+    summary = attempt.summary
+    place = address_text(summary.host, summary.port)
+    seen = clients_within(attempt.settings, None if summary.socket else (summary.host, summary.port))
+    if seen is not None:
+        return Trouble(Kind.FULL, f"{seen}: {seen.advice}", with_address(seen.way_out, attempt.settings, place))
+    if not summary.socket and attempt.is_here:
+        seen = Clients.of(attempt.machine.peers(summary.port))
+        if seen.number:
+            fix = with_address(seen.way_out, attempt.settings, place)
+            return Trouble(Kind.FULL, f"{seen}; a client that is ended makes room for a command", fix)
+    fix = typed("ssh {} ss -Htn {}", summary.host, f"sport = :{summary.port}")
+    if summary.socket:
+        fix = with_address("redis-cli CLIENT LIST", attempt.settings)
+    return Trouble(Kind.FULL, "no connection got in to ask whose they are: end one of them", fix)
 
 
 def _hung(attempt: Attempt) -> Trouble:
@@ -251,7 +301,10 @@ def _hung(attempt: Attempt) -> Trouble:
         return Trouble(Kind.HUNG)
     server = found[0]
     if server.state in {"stopped", "tracing-stop"}:
-        return Trouble(Kind.HUNG, f"{server} is stopped, as by SIGSTOP or a debugger", f"kill -CONT {server.pid}")
+        return Trouble(Kind.HUNG, f"{server} is stopped, as by SIGSTOP or a debugger", f"kill -CONT {server.pid:d}")
     state = {"disk-sleep": "waits for its disk", "running": "is computing"}.get(server.state, "is asleep")
-    fix = "look at its log for a slow command or a full disk, before any restart"
-    return Trouble(Kind.HUNG, f"{server} {state}", fix)
+    remembered = attempt.remembered()
+    detail = f"{server} {state}: its log says more, and a restart may lose what it has"
+    if remembered is not None:
+        detail = f"{detail}; {remembered.in_words(attempt.now)}"
+    return Trouble(Kind.HUNG, detail, f"ps -o pid,stat,wchan,etime,time,args -p {server.pid}")

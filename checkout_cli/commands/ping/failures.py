@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import re
-import shlex
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,15 +20,17 @@ from checkout_cli.errors import (
     CheckoutError,
     CommandDenied,
     RedisUnavailable,
+    TooManyClients,
     WrongServer,
     causes,
 )
 from checkout_cli.store.redis.connection import translated
 from checkout_cli.store.redis.tls import explained_tls, refusal_after_handshake, speaks_tls, tls_cause, wants_tls
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
-    from checkout_cli.store.redis.bounded import Deadline
+    from checkout_cli.store.resolver import Deadline
 
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 """How a TLS server's alert or handshake begins."""
@@ -38,37 +39,37 @@ _LEAST = 0.05
 """Seconds for a second try where the time-out is over."""
 _HUNG_UP = re.compile(r"(?i)closed|reset by peer|broken pipe|EOF occurred")
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
-_LOOK_AND_RESTART = "look at its log, and restart it if it does not recover"
-
-
-_HANGS = f"the server hangs; {_LOOK_AND_RESTART}"
-_HOW_TO_START = "checkoutctl setup --check shows how to start one on this system"
+_LOOK = "checkoutctl doctor"
+"""Which looks at the processes of this machine too, and so knows what to do: a restart would lose what a server has."""
 _REFUSALS: dict[tuple[Stage, type[OSError]], tuple[str, str]] = {
     (Stage.SOCKET, FileNotFoundError): (
         "there is no socket {place}: the server is down, or has another unixsocket",
-        "ls -l {quoted}; checkoutctl config show; redis-cli CONFIG GET unixsocket",
+        _LOOK,
     ),
     (Stage.SOCKET, ConnectionRefusedError): (
         "no server listens on the socket {place}: it was left behind, or is a plain file",
-        "start the server; checkoutctl setup --check shows how on this system",
+        _LOOK,
     ),
     (Stage.SOCKET, PermissionError): (
         "we may not use the socket {place}",
-        "ls -l {quoted}; join the server's group, or set unixsocketperm 770 in its configuration",
+        "ls -l {}",
     ),
-    (Stage.SOCKET, TimeoutError): ("{place} did not accept a connection within {timeout:g} s", _HANGS),
-    (Stage.SOCKET, OSError): ("{place}: {reason}", "ls -l {quoted}; checkoutctl config show"),
-    (Stage.TCP, ConnectionRefusedError): ("{place} refuses the connection: no server listens there", _HOW_TO_START),
+    (Stage.SOCKET, TimeoutError): ("{place} did not accept a connection within {timeout:g} s", _LOOK),
+    (Stage.SOCKET, OSError): ("{place}: {reason}", "ls -l {}"),
+    (Stage.TCP, ConnectionRefusedError): ("{place} refuses the connection: no server listens there", _LOOK),
     (Stage.TCP, TimeoutError): (
         "{place} did not accept a connection within {timeout:g} s",
-        "checkoutctl config show; is REDIS_HOST right, and does a firewall let us through?",
+        _LOOK,
     ),
-    (Stage.TCP, OSError): ("{place}: {reason}", "checkoutctl config show"),
+    (Stage.TCP, OSError): ("{place}: {reason}", _LOOK),
     (Stage.TLS, TimeoutError): (
         "{place} accepts connections and did not answer the TLS handshake within {timeout:g} s",
-        _HANGS,
+        _LOOK,
     ),
-    (Stage.TLS, OSError): ("{place} hung up during the TLS handshake: {reason}", "look at the server's log"),
+    (Stage.TLS, OSError): (
+        "{place} hung up during the TLS handshake, as it does at its limit of clients (maxclients): {reason}",
+        _LOOK,
+    ),
 }
 """What an operating system's error means at a stage, and what to type; the first that fits counts."""
 
@@ -101,13 +102,12 @@ class Failed:
         if self.stage is Stage.TLS:
             reason = reason.lower()
         if self.stage is Stage.TCP and error.errno in _UNREACHABLE:
-            hint = "checkoutctl config show; check REDIS_HOST"
-            return RedisUnavailable(f"{self.place} cannot be reached: {reason}", hint=hint)
+            return RedisUnavailable(f"{self.place} cannot be reached: {reason}", hint=_LOOK)
         refusals = ((texts, kind) for (stage, kind), texts in _REFUSALS.items() if stage is self.stage)
         (words, hint), kind = next(found for found in refusals if isinstance(error, found[1]))
         explained = AccessDenied if kind is PermissionError else RedisUnavailable
         problem = words.format(place=self.place, timeout=self.settings.timeout, reason=reason)
-        return explained(problem, hint=hint.format(quoted=shlex.quote(self.place)))
+        return explained(problem, hint=typed(hint, *[self.place] * hint.count("{}")))
 
     def _answering(self, error: redis.RedisError | OSError) -> CheckoutError:
         failed = tls_cause(error)
@@ -122,15 +122,15 @@ class Failed:
         if isinstance(error, (redis.TimeoutError, TimeoutError)):
             return RedisUnavailable(
                 f"{self.place} accepts connections and did not answer within {self.settings.timeout:g} s",
-                hint=f"the server hangs, or it is not Redis; {_LOOK_AND_RESTART}",
+                hint=_LOOK,
             )
         explained = translated(error, self.settings)
         if isinstance(explained, CommandDenied):
-            explained.hint = "grant it: ACL SETUSER NAME +ping +select"
-        elif isinstance(explained, RedisUnavailable):
+            explained.hint = "checkoutctl acl check"
+        elif isinstance(explained, RedisUnavailable) and not isinstance(explained, TooManyClients):
             if "closed" in str(error).lower() or isinstance(error.__context__, OSError):
                 return self._closed()
-            explained.hint = "look at the server's log, and ping again"
+            explained.hint = _LOOK
         return explained
 
     def _refusal_unheard(self, error: BaseException) -> ssl.SSLError | None:
@@ -150,13 +150,13 @@ class Failed:
     def _closed(self) -> CheckoutError:
         settings, place = self.settings, self.place
         if self.has_answered:
-            return RedisUnavailable(f"{place} closed the connection", hint="ping again; look at the server's log")
+            return RedisUnavailable(f"{place} closed the connection", hint=_LOOK)
         may_want_tls = not settings.redis_tls and not settings.redis_socket
         if may_want_tls and wants_tls(settings.redis_host, settings.redis_port, self._time_left()):
             return speaks_tls(place)
         return RedisUnavailable(
-            f"{place} closed the connection without an answer",
-            hint="look at the server's log; if this port wants TLS, set REDIS_TLS=true",
+            f"{place} closed the connection without an answer, as a port that wants TLS (REDIS_TLS) may",
+            hint=_LOOK,
         )
 
     def not_redis(self) -> WrongServer:
@@ -164,7 +164,7 @@ class Failed:
         is_http = self.first_bytes[:5].upper() in {b"HTTP/", b"<!DOC", b"<HTML"}
         return WrongServer(
             f"what listens at {self.place} is not Redis but {'an HTTP server' if is_http else 'something else'}",
-            hint="checkoutctl config show; check REDIS_HOST and REDIS_PORT",
+            hint=_LOOK,
         )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +23,15 @@ from checkout_cli.commands.ping.failures import Failed, hung_up
 from checkout_cli.commands.ping.summary import Connected, Failure, PingSummary, RoundTrip, Stage
 from checkout_cli.commands.ping.wire import Connection, ListeningSocket
 from checkout_cli.config.addresses import address_text
-from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, WrongServer
-from checkout_cli.store.redis.bounded import AddressInfo, Deadline, dialled, resolved, unix_address
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    ConfigurationError,
+    RedisUnavailable,
+    TooManyClients,
+    WrongServer,
+)
+from checkout_cli.store.redis.bounded import dialled, unix_address
 from checkout_cli.store.redis.connection import primary_address
 from checkout_cli.store.redis.tls import (
     HANDSHAKE_SHARE,
@@ -39,6 +45,8 @@ from checkout_cli.store.redis.tls import (
     speaks_tls,
     wants_tls,
 )
+from checkout_cli.store.resolver import AddressInfo, Deadline, resolved
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -108,10 +116,12 @@ class Ping:
         except CheckoutError as error:
             self.summary.failure = Failure(self._stage, error)
         except (redis.RedisError, OSError) as error:
-            denied = isinstance(error, redis.AuthenticationError)  # also where the first to complain is the PING
-            self.summary.failure = Failure(
-                Stage.AUTHENTICATION if denied else self._stage, self._failed().explained(error)
-            )
+            explained, stage = self._failed().explained(error), self._stage
+            if isinstance(error, redis.AuthenticationError):  # also where the first to complain is the PING
+                stage = Stage.AUTHENTICATION
+            elif isinstance(explained, TooManyClients):  # it turns the connection away, whatever comes over it
+                stage = Stage.SOCKET if self._settings.redis_socket else Stage.TCP
+            self.summary.failure = Failure(stage, explained)
         finally:
             connection.close()
 
@@ -186,10 +196,10 @@ class Ping:
         except TimeoutError as error:
             raise RedisUnavailable(
                 f"the name {host!r} was not resolved within {self._settings.timeout:g} s",
-                hint=f"getent hosts {shlex.quote(host)}; the name server may be away",
+                hint=typed("getent hosts {}", host),
             ) from error
         except OSError as error:
-            hint = "checkoutctl config show; check REDIS_HOST"
+            hint = typed("getent hosts {}", host)
             reason = error.strerror or str(error)
             raise RedisUnavailable(f"the name {host!r} has no address: {reason}", hint=hint) from error
 

@@ -80,6 +80,10 @@ class PingSummary:
         return ExitCode.INTERRUPTED if self.count == 0 or self.answered < self.count else ExitCode.OK
 
     @property
+    def next_step(self) -> str:
+        return "" if self.failure is None else self.failure.error.next_step
+
+    @property
     def place(self) -> str:
         """The socket or address, as it can be typed again."""
         return self.socket or address_text(self.host, self.port)

@@ -4,15 +4,15 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "serve",
-    place=70,
+    place=46,
     summary="Answer health checks, management requests and Prometheus.",
     example="checkoutctl serve --port 8642",
     uses=(
         Use(
             "",
             "operator",
-            "LIST COUNT LOCK INDEX_REPAIR minutes:hgetall sessions:get jobs:get,set",
-            "IDENTITY",
+            "LIST COUNT LOCK INDEX_REPAIR minutes:hlen,hgetall sessions:get jobs:getrange,set",
+            "IDENTITY minutes:memory|usage",
             does=("health",),
             run="--print-rules",
         ),

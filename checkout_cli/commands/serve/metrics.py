@@ -13,6 +13,7 @@ from checkout_cli import __version__
 from checkout_cli.commands.health.health import Status
 from checkout_cli.commands.health.snapshot import MINUTES, Snapshot
 from checkout_cli.domain.statistics import OUTCOMES
+from checkout_cli.store.redis.requirements import NEEDED
 
 _GAUGES = {
     "redis_memory_used_bytes": ("used_memory", "Bytes that the server's data take."),
@@ -93,6 +94,11 @@ class _Snapshot(Collector):
         yield from _gauges("checkoutctl_tier_up", "Whether a tier answers.", "tier", up)
         yield from _gauges("checkoutctl_tier_latency_seconds", "One round trip to it.", "tier", latency)
         yield from _gauge("checkoutctl_redis_servers_missing", "Servers of a cluster that do not answer.", missing)
+        if health.redis.lacks is not None:
+            lacking = {lack.command for lack in health.redis.lacks}
+            missing_by_command = {name: float(name in lacking) for name in NEEDED}
+            meaning = "1 for a command that the store needs, and that Redis does not know, denies or does not answer."
+            yield from _gauges("checkoutctl_redis_requirement_missing", meaning, "command", missing_by_command)
 
     def _servers(self) -> Iterator[Metric]:
         servers = self._snapshot.servers
@@ -167,6 +173,14 @@ class _Snapshot(Collector):
             for outcome in OUTCOMES:
                 reads.add_metric([cache, outcome], getattr(counts, outcome))
         yield reads
+        tiers = report.tiers
+        if tiers is not None:
+            meaning = f"Reads of sessions {window}, by the tier that answered."
+            yield from _gauges("checkoutctl_reads_recent", meaning, "tier", tiers.reads)
+            meaning = f"Writes of sessions {window}, by the tier that acknowledged."
+            yield from _gauges("checkoutctl_writes_recent", meaning, "tier", tiers.writes)
+            meaning = f"Those writes {window} that Redis did not get."
+            yield from _gauge("checkoutctl_writes_unpublished_recent", meaning, tiers.unpublished)
 
     def _cleanup(self) -> Iterator[Metric]:
         beat = self._snapshot.health.redis.cleanup

@@ -2,22 +2,24 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "sessions",
-    place=30,
+    place=20,
     summary="List, look at, create, change, delete and export sessions.",
     example="checkoutctl sessions list",
     uses=(
         Use("list", "reader", "LIST", "IDENTITY"),
-        Use("show", "reader", "LOOK scan", "IDENTITY", run="{living}"),
-        Use("trace", "reader", "LOOK LISTED pending:smismember scan", "IDENTITY claims:exists", run="{living}"),
-        Use("why", "reader", "LIST", "TRACKED", does=("sessions trace",), run="{living}"),
+        Use("show", "reader", "LOOK scan", "IDENTITY BEGINNING", run="{living}"),
+        Use(
+            "trace", "reader", "LOOK LISTED pending:smismember scan", "IDENTITY claims:exists BEGINNING", run="{living}"
+        ),
+        Use("why", "reader", "LIST", "TRACKED users:memory|usage", does=("sessions trace",), run="{living}"),
         Use("export", "reader", "LIST sessions:get", "IDENTITY"),
         Use("index check", "reader", "INDEX_CHECK", "IDENTITY"),
-        Use("index repair", "operator", "INDEX_REPAIR", "IDENTITY jobs:get,set", run="--yes --fix-ttl"),
+        Use("index repair", "operator", "INDEX_REPAIR", "IDENTITY jobs:getrange,set", run="--yes --fix-ttl"),
         Use(
             "index adopt",
             "operator",
             "MEMBERS LOCK FINISH ours:zcard,rename index:scard aside:rename,exists,scard sessions:exists,pttl",
-            "IDENTITY",
+            "IDENTITY jobs:get,set",
             run="--dry-run",
         ),
         Use(
@@ -29,14 +31,23 @@ RECORD = Command(
             run="--file - --id created-01",
             given='{"userId": "user-2"}',
         ),
-        Use("update", "operator", "PUBLISH FLUSH", "IDENTITY NOTE", "HAND_OVER", run="{living} --set notes=x"),
-        Use("delete", "operator", "PUBLISH FLUSH LOOK LIST", "IDENTITY NOTE", "HAND_OVER", run="--status paid --yes"),
+        Use(
+            "update", "operator", "PUBLISH FLUSH", "IDENTITY NOTE BEGINNING", "HAND_OVER", run="{living} --set notes=x"
+        ),
+        Use(
+            "delete",
+            "operator",
+            "PUBLISH FLUSH LOOK LIST",
+            "IDENTITY NOTE BEGINNING",
+            "HAND_OVER",
+            run="--status paid --yes",
+        ),
         Use("restore", "operator", "PUBLISH", "IDENTITY", "HAND_OVER", run="{undo}"),
         Use(
             "extend",
             "operator",
             "LOOK sessions:exists,evalsha,pexpire,set claims:evalsha,del SCRIPTS",
-            "IDENTITY",
+            "IDENTITY BEGINNING",
             run="{living} --by 5m",
         ),
     ),

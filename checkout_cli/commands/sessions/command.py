@@ -30,7 +30,6 @@ OlderThanOption = Annotated[
     float | None,
     typer.Option(parser=duration, metavar="DURATION", help="Only what was created longer ago, such as 2h."),
 ]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's whole id.", show_default=False)]
 
 
 @app.command("list")
@@ -60,7 +59,8 @@ def list_(
     """List sessions, newest first: those that expire last. Looking at them never extends their life.
 
     Durations have a unit: 90s, 15m, 2h, 1d. What is no session is a row that says so. Where Redis is away, the
-    database is listed.
+    database is listed. An id that is or holds an e-mail address or a phone number is masked; among ids alone it is
+    left out, with exit code 1, unless --reveal.
     """
     from checkout_cli.commands.sessions.sessions import LONGEST_LOOK, Order, Selection, list_sessions, waiting
     from checkout_cli.commands.sessions.view import show_list
@@ -93,18 +93,21 @@ def show(
     """Show a whole session: fields, items, time to live, tier and version. Looking never extends its life.
 
     The beginning of an id is enough where no other session has it. Personal data is masked unless --reveal. Exit code
-    1 where the value is no session.
+    1 where the value is no session, 3 where it has expired: its row is shown as long as it is kept.
     """
-    from checkout_cli.commands.sessions.sessions import find
+    from checkout_cli.commands.sessions.find import find
     from checkout_cli.commands.sessions.view import show_session
+    from checkout_cli.privacy.personal_ids import id_beginning
     from checkout_cli.terminal.output import warn
 
     with current().store(timeout) as store:
-        sighting = find(store, checkout_id, tell=warn)
+        sighting = find(store, checkout_id, tell=warn, ended=True)
         now = store.clock.wall()
     if reveal:
-        audit("sessions show", f"session {sighting.checkout_id[:8]}…")
+        audit("sessions show", f"session {id_beginning(sighting.checkout_id)}")
     show_session(sighting, now, as_json=as_json, reveal=reveal)
+    if sighting.has_expired(now):
+        return ExitCode.NOT_FOUND
     return ExitCode.OK if sighting.problem is None else ExitCode.FINDING
 
 
@@ -121,31 +124,38 @@ def trace(
     """
     from checkout_cli.commands.sessions.trace import trace as trace_session
     from checkout_cli.commands.sessions.trace_view import show_trace
+    from checkout_cli.privacy.personal_ids import id_beginning
 
     with current().store(timeout) as store:
         found = trace_session(store, checkout_id)
     if reveal:
-        audit("sessions trace", f"session {found.checkout_id[:8]}…")
+        audit("sessions trace", f"session {id_beginning(found.checkout_id)}")
     show_trace(found, as_json=as_json, reveal=reveal)
 
 
 @app.command()
 def why(
-    given: Annotated[str, typer.Argument(metavar="ID|USER", help="A session's id, or a user's.", show_default=False)],
-    is_user: Annotated[bool, typer.Option("--user", help="It is a user's id; looks at 100,000 sessions.")] = False,
+    given: Annotated[
+        str,
+        typer.Argument(metavar="ID|USER", help="A session's id or its beginning, or a user's id.", show_default=False),
+    ],
+    is_user: Annotated[
+        bool, typer.Option("--user", help="It is a user's id; looks at 100,000 living and 100,000 ended sessions.")
+    ] = False,
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
 ) -> Report:
     """Say in words what became of a session, and by what evidence: alive, expired, deleted, evicted, and so on.
 
-    Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never was. Of a
-    user, the sessions that are alive are told, if the user is tracked or --user is given.
+    Ended sessions are found as long as their rows, tombstones or index entries are kept. Of a deletion, the undo file
+    is named. Exit code 0 where it is alive and well, 1 where something is wrong with it, 3 where it has ended or never
+    was. Of a user, all sessions are told, also ended ones, if the user is tracked or --user is given.
     """
     from checkout_cli.commands.sessions.trace_view import show_answer
-    from checkout_cli.commands.sessions.why import explain, explain_user
+    from checkout_cli.commands.sessions.why_user import explain_either, explain_user
 
     with current().store(timeout) as store, bounded("Looking", quiet=as_json) as run:
-        answer = (explain_user if is_user else explain)(store, given, run)
+        answer = (explain_user if is_user else explain_either)(store, given, run)
     show_answer(answer, as_json=as_json)
     return answer
 
@@ -208,7 +218,7 @@ def create(
 
 @app.command(cls=WithTransitions)
 def update(
-    checkout_id: IdArgument,
+    checkout_id: PrefixArgument,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A field to set; may be repeated.")
     ] = None,
@@ -232,7 +242,7 @@ def update(
 @app.command()
 def delete(
     checkout_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Whole ids.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their beginnings.", show_default=False)
     ] = None,
     user: Annotated[str | None, typer.Option(help="All sessions of this user; the whole id.")] = None,
     status: Annotated[Status | None, typer.Option(help="All sessions of this payment status.")] = None,
@@ -241,7 +251,11 @@ def delete(
         Path | None, typer.Option(dir_okay=False, help="Where to write the undo file; default: the state directory.")
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option(click_type=Finite(0.01), help="Stop after this long; the others are as they were.")
+        float | None,
+        typer.Option(
+            click_type=Finite(0.01),
+            help="Look for half of it, instead of 5 s and at 100,000 entries at most, and delete for the other half.",
+        ),
     ] = None,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
@@ -251,25 +265,28 @@ def delete(
     """Delete sessions for good, from every tier; their ids stay dead.
 
     Shows how many, and what is in their baskets, and asks; without a terminal it needs --yes. Before the first one
-    goes, all of them are in an undo file (mode 0600, personal data inside) for `sessions restore`. What has changed
-    since it was looked at is left alone, with exit code 1.
+    goes, all of them are in an undo file (mode 0600, personal data inside) for `sessions restore`. Exit code 1 where
+    something was left alone because it has changed since, or not everything was looked at.
     """
     from checkout_cli.commands.sessions import delete as deletion
     from checkout_cli.commands.sessions.delete_view import preview, question, show_deletion
-    from checkout_cli.commands.sessions.sessions import Selection
+    from checkout_cli.commands.sessions.sessions import LONGEST_LOOK, Selection
     from checkout_cli.terminal.prompt import confirm
 
     wanted = Selection(status=status, user=user, older_than=older_than)
+    half = None if max_seconds is None else max_seconds / 2
     with current().store(timeout) as store:
-        plan = deletion.plan(store, checkout_ids or (), wanted, undo_file=undo_file)
-        with bounded("Deleting", max_seconds, quiet=as_json or plan.number == 1) as run:
+        with bounded("Looking", half or LONGEST_LOOK, quiet=as_json) as look:
+            most = None if max_seconds is None else math.inf
+            plan = deletion.plan(store, checkout_ids or (), wanted, look, most=most, undo_file=undo_file)
+        with bounded("Deleting", half, quiet=as_json or plan.number == 1) as run:
             deleted = deletion.delete_all(
                 store,
                 plan,
                 run,
                 agreed=lambda it: confirm(preview(it, dry_run=dry_run), question(it), yes=yes, dry_run=dry_run),
             )
-    show_deletion(deleted, dry_run=dry_run, as_json=as_json)
+    show_deletion(deleted, seconds=look.seconds, dry_run=dry_run, as_json=as_json)
     return deleted
 
 
@@ -305,7 +322,7 @@ def restore(
 
 @app.command()
 def extend(
-    checkout_id: IdArgument,
+    checkout_id: PrefixArgument,
     by: Annotated[float, typer.Option(parser=duration, metavar="DURATION", help="How much longer, such as 30m.")],
     as_json: options.Json = False,
     timeout: options.Timeout = options.TIMEOUT,
@@ -316,10 +333,12 @@ def extend(
     """
     from checkout_cli.commands.sessions import sessions
     from checkout_cli.commands.sessions.delete_view import show_extension
+    from checkout_cli.files.own_traces import note_extension
 
     with current().store(timeout) as store:
         extended = sessions.extend(store, checkout_id, by)
         now = store.clock.wall()
+    note_extension(extended.checkout_id, now, extended.after)
     show_extension(extended, now, as_json=as_json)
 
 
@@ -363,7 +382,7 @@ def repair(
     it needs --yes. Safe while traffic runs; two never run at once, nor beside a clean-up: the second exits with 75.
     Exit code 1 where something is left.
     """
-    from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
+    from checkout_cli.commands.sessions.index import IndexReport, preview_repair, repair_index
     from checkout_cli.commands.sessions.index_view import repair_preview, show_index
     from checkout_cli.terminal.prompt import confirm
 
@@ -371,7 +390,7 @@ def repair(
         return confirm(repair_preview(found, fix_ttl=fix_ttl), "Repair the index?", yes=yes)
 
     with current().store(timeout) as store, bounded("Repairing", max_seconds, quiet=as_json) as run:
-        report = check_index(store, run) if dry_run else repair_index(store, run, agreed=agreed, fix_ttl=fix_ttl)
+        report = preview_repair(store, run) if dry_run else repair_index(store, run, agreed=agreed, fix_ttl=fix_ttl)
     show_index(report, as_json=as_json)
     return report
 

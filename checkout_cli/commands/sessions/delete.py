@@ -6,18 +6,20 @@ changed since, or is no longer selected, is left alone; so is one to restore who
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from checkout_cli.commands.sessions.sessions import Selection
+from checkout_cli.commands.sessions.find import MOST_CANDIDATES, SHORTEST_PREFIX, find, is_beginning, the_only
+from checkout_cli.commands.sessions.sessions import MOST_LOOKED_AT, Selection
 from checkout_cli.commands.sessions.undo_file import (
     KIND,
     VERSION,
@@ -26,6 +28,9 @@ from checkout_cli.commands.sessions.undo_file import (
     InRedis,
     Undo,
     read_undo,
+    remember_restored,
+    remember_undo,
+    restored_before,
     sweep,
     undo_path,
     write_undo,
@@ -39,8 +44,9 @@ from checkout_cli.errors import (
     WriteConflict,
     WrongKeyType,
 )
-from checkout_cli.jobs.bounded_run import BoundedRun, Ended
+from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Stopped
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import PaymentStatus, decode, milliseconds_of
 from checkout_cli.store.admin import row_seen
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -49,6 +55,7 @@ from checkout_cli.store.protocol.value import digest_of
 from checkout_cli.store.records import Record, Sighting
 from checkout_cli.store.redis.commands import encoded
 from checkout_cli.store.redis.opened import Look
+from checkout_cli.typed import typed
 
 MOST_DELETED = 100_000
 """Sessions that one command deletes; what goes beyond that is not meant."""
@@ -63,6 +70,8 @@ class Plan:
     """What would be deleted at ``now`` (ms): ``shown`` are the first sessions, ``value`` is of all baskets.
 
     ``deletion`` marks every tombstone, so that a restore recognises its own. ``wanted`` is ``None`` for named sessions.
+    ``contents`` are the digests of what was looked at, by id: what has another by now, nobody has agreed to delete.
+    It is ``partial`` where more entries are there than the ``looked_at`` among which they were found.
     """
 
     now: int
@@ -74,6 +83,9 @@ class Plan:
     value: float
     undo_file: Path
     wanted: Selection | None = None
+    contents: Mapping[str, str] = field(default_factory=dict)
+    looked_at: int = 0
+    partial: bool = False
 
     @property
     def number(self) -> int:
@@ -86,7 +98,8 @@ class Deletion(Ended):
 
     JSON_KEYS = (
         "deleted=deleted.__len__ matched=plan.number basketValue=plan.value:2 byStatus=plan.by_status "
-        "byTier=plan.by_tier checkoutIds=affected changed irreversible undoFile degraded finished"
+        "byTier=plan.by_tier checkoutIds=affected changed irreversible undoFile degraded finished partial=plan.partial "
+        "lookedAt=plan.looked_at"
     )
 
     plan: Plan
@@ -106,7 +119,7 @@ class Deletion(Ended):
 
     @property
     def has_finding(self) -> bool:
-        return self.done and len(self.deleted) < self.plan.number
+        return self.plan.partial or (self.done and len(self.deleted) < self.plan.number)
 
 
 # What to delete
@@ -116,21 +129,26 @@ def plan(
     store: CheckoutStore,
     checkout_ids: Sequence[str] = (),
     wanted: Selection | None = None,
+    run: BoundedRun | None = None,
     *,
+    most: float | None = None,
     undo_file: Path | None = None,
 ) -> Plan:
-    """Plan the deletion of these sessions by whole ids, or of all living ones that are ``wanted``.
+    """Plan the deletion of these sessions, by ids or beginnings of ids, or of all living ones that are ``wanted``.
 
-    Raises InvalidInput for both or too many, SessionNotFound, TierUnavailable where a session may exist.
+    These are looked for among the ``most`` first entries. Raises InvalidInput for both or too many, SessionNotFound,
+    TierUnavailable where a session may exist.
     """
     wanted = None if wanted == Selection() else wanted
     if bool(checkout_ids) == (wanted is not None):
         raise InvalidInput("either ids, or --user, --status and --older-than", hint="checkoutctl sessions delete ID")
-    found: Iterable[Sighting] = map(store.admin.inspect, dict.fromkeys(checkout_ids))
+    run = run or BoundedRun(store.clock)
+    chosen = {sighting.checkout_id: sighting for sighting in (find(store, given) for given in checkout_ids)}
     ids: list[str] = []
+    contents: dict[str, str] = {}
     shown: list[Sighting] = []
     statuses, tiers, value = Counter[str](), Counter[str](), 0.0
-    for sighting in found if wanted is None else _selected(store, wanted):
+    for sighting in chosen.values() if wanted is None else _selected(store, wanted, run, most):
         if len(ids) == MOST_DELETED:
             raise InvalidInput(f"more than {MOST_DELETED:,} sessions match", hint="narrow it: --user, --older-than")
         ids.append(sighting.checkout_id)
@@ -142,17 +160,32 @@ def plan(
             status = sighting.session.status
             statuses[status if status in tuple(PaymentStatus) else "other"] += 1
             value += sighting.session.total or 0
+            contents[sighting.checkout_id] = _content_digest(sighting.session.fields)
     now, deletion = store.clock.wall(), str(uuid.uuid4())
     path = undo_file or undo_path(now, deletion)
-    return Plan(now, deletion, tuple(ids), tuple(shown), dict(statuses), dict(tiers), value, path, wanted)
+    return Plan(
+        now,
+        deletion,
+        tuple(ids),
+        tuple(shown),
+        dict(statuses),
+        dict(tiers),
+        value,
+        path,
+        wanted,
+        contents,
+        run.looked_at,
+        not run.finished,
+    )
 
 
-def _selected(store: CheckoutStore, wanted: Selection) -> Iterator[Sighting]:
+def _selected(store: CheckoutStore, wanted: Selection, run: BoundedRun, most: float | None) -> Iterator[Sighting]:
     if wanted.user is None and wanted.status is None:
         raise InvalidInput("say whose sessions, or of which status", hint="--user ID, or --status failed")
     store.database.ping()  # only the database can delete for good, so there is no point in looking without it
     now = store.clock.wall()
-    yield from (sighting for sighting in store.admin.iterate() if wanted.matches(sighting, now))
+    all_seen = run.each(store.admin.pages(), most=MOST_LOOKED_AT if most is None else most)
+    yield from (sighting for sighting in all_seen if wanted.matches(sighting, now))
 
 
 # Deleting
@@ -169,17 +202,26 @@ def delete_all(
         for checkout_id, look in looks.items():
             store.publisher.settle_seen(checkout_id, look)
     written = _write_undo(store, plan, result)
+    remember_undo(plan.deletion, plan.undo_file, plan.now)
     sweep(plan.now - int(store.settings.session_max_age * 1000))
     result.done = True
     run.expect(plan.number)
     with run.bounds():
         for checkout_id, is_wanted in run.pages(_still_wanted(store, plan), lambda _: 1):
             expected = written.get(checkout_id) if is_wanted else None
+            if expected is not None and plan.contents.get(checkout_id) not in {None, expected.content}:
+                expected = None
             is_deleted = expected is not None and _delete(store, checkout_id, expected, plan.deletion)
             (result.deleted if is_deleted else result.changed).append(checkout_id)
     result.end(run)
     result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
+
+
+def _content_digest(fields: Mapping[str, Any]) -> str:
+    """Without the moment that each read moves."""
+    content = {name: value for name, value in fields.items() if name != "expiresAt"}
+    return digest_of(msgspec.json.encode(content, order="deterministic"))
 
 
 def _uses_redis(store: CheckoutStore) -> bool:
@@ -209,10 +251,11 @@ def _present(store: CheckoutStore, checkout_ids: Sequence[str]) -> list[Sighting
 
 
 class _Expected(NamedTuple):
-    """A session as it is in the undo file: its version, and the digest of its bytes in Redis."""
+    """A session as it is in the undo file: its version, and the digests of its bytes in Redis and of its content."""
 
     version: int
     digest: str | None
+    content: str | None
 
 
 def _delete(store: CheckoutStore, checkout_id: str, expected: _Expected, deletion: str) -> bool:
@@ -241,7 +284,9 @@ def _write_undo(store: CheckoutStore, plan: Plan, result: Deletion) -> dict[str,
         for looks in _looks(store, plan.checkout_ids):
             for checkout_id, undo in _undo(store, looks):
                 digest = None if undo.redis is None else digest_of(undo.redis.value)
-                written[checkout_id] = _Expected(undo.version, digest)
+                fields = undo.fields
+                content = None if fields is None else _content_digest(fields)
+                written[checkout_id] = _Expected(undo.version, digest, content)
                 result.irreversible += _content(undo, plan.now) is None
                 yield undo
 
@@ -284,15 +329,19 @@ class Outcome(StrEnum):
 
 @dataclass
 class Restoration(Ended):
-    """What a restore did, or with ``dry_run`` would do; no ``path`` where the database kept the session."""
+    """What a restore did, or with ``dry_run`` would do; no ``path`` where the database kept the session.
 
-    JSON_KEYS = "undoFile=path dryRun deletedAt@ degraded finished *ids"
+    ``resumed_after`` is how many sessions of the file an earlier run has dealt with whose time was up.
+    """
+
+    JSON_KEYS = "undoFile=path dryRun deletedAt@ degraded finished resumedAfter *ids"
 
     path: Path | None
     deleted_at: int
     dry_run: bool
     outcomes: dict[Outcome, list[str]] = field(default_factory=lambda: {outcome: [] for outcome in Outcome})
     degraded: bool = False
+    resumed_after: int = 0
 
     @property
     def ids(self) -> dict[str, list[str]]:
@@ -304,8 +353,8 @@ class Restoration(Ended):
 
 
 def restore(store: CheckoutStore, what: Path, run: BoundedRun | None = None, *, dry_run: bool = False) -> Restoration:
-    """Restore from an undo file, or one session by its id; raises as the two below."""
-    if what.exists() or not is_accepted_id(str(what)):
+    """Restore from an undo file, or one session by its id or its beginning; raises as the two below."""
+    if what.exists() or not is_beginning(str(what)):
         return restore_all(store, what, run, dry_run=dry_run)
     return restore_one(store, str(what), dry_run=dry_run)
 
@@ -318,11 +367,15 @@ def restore_all(
     store.database.ping()
     result = Restoration(path, header.deleted_at, dry_run)
     run = run or BoundedRun(store.clock)
-    run.expect(header.sessions)
+    result.resumed_after = done = 0 if dry_run else restored_before(header.deletion)
+    run.expect(header.sessions, done=done)
     with run.bounds():
-        for undo in run.pages(sessions, lambda _: 1):
+        for undo in run.pages(itertools.islice(sessions, done, None), lambda _: 1):
             result.outcomes[_restored(store, undo, header, dry_run=dry_run)].append(undo.checkout_id)
     result.end(run)
+    if not dry_run:
+        done += sum(map(len, result.outcomes.values()))
+        remember_restored(header.deletion, done if result.stopped is Stopped.TIME else 0, store.clock.wall())
     here = store.settings.database_place
     if len(result.outcomes[Outcome.CHANGED]) == header.sessions and header.database != here:
         raise InvalidInput(
@@ -333,18 +386,30 @@ def restore_all(
     return result
 
 
-def restore_one(store: CheckoutStore, checkout_id: str, *, dry_run: bool = False) -> Restoration:
-    """Restore a session that an external writer deleted. Raises SessionNotFound, DatabaseUnavailable."""
-    kept = store.database.deleted_body(checkout_id)
+def restore_one(store: CheckoutStore, given: str, *, dry_run: bool = False) -> Restoration:
+    """Restore a session that an external writer deleted, by its id, or the only such one that begins so.
+
+    Raises SessionNotFound, InvalidInput, DatabaseUnavailable.
+    """
+    kept = store.database.deleted_body(given) or _kept_beginning(store, given)
     if kept is None:
         raise SessionNotFound(
-            f"the database keeps no deletion of {checkout_id!r} by an external writer, and there is no such file"
+            f"the database keeps no deletion of {named(given)!r} by an external writer, and there is no such file",
+            hint=typed("checkoutctl sessions why {}", given),
         )
+    checkout_id = kept.checkout_id
     result = Restoration(None, store.clock.wall(), dry_run)
     record = msgspec.structs.replace(kept, version=kept.version + 1)
     result.outcomes[_put_back(store, record, kept.write_id, dry_run=dry_run)].append(checkout_id)
     result.degraded = store.settings.enable_checkout_sessions and not _uses_redis(store)
     return result
+
+
+def _kept_beginning(store: CheckoutStore, prefix: str) -> Record | None:
+    if len(prefix) < SHORTEST_PREFIX:
+        return None
+    ids = store.database.deleted_by_others(prefix, MOST_CANDIDATES + 1)
+    return store.database.deleted_body(the_only(prefix, ids)) if ids else None
 
 
 def _restored(store: CheckoutStore, undo: Undo, header: Header, *, dry_run: bool) -> Outcome:

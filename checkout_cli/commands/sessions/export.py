@@ -7,6 +7,7 @@ compared with the database, as everywhere.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from array import array
@@ -16,17 +17,21 @@ from typing import NamedTuple
 
 import msgspec
 
-from checkout_cli.commands.sessions.sessions import Tell
+from checkout_cli.commands.sessions.find import Tell
 from checkout_cli.errors import DatabaseUnavailable, InvalidInput, RedisUnavailable
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import TierName
 from checkout_cli.store.backlog import Backlog
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import decode as decode_value
 from checkout_cli.store.redis.commands import decoded, encoded
+from checkout_cli.store.redis.index import RawEntry
 from checkout_cli.store.redis.index_place import Layout
 
 PAGE = 200
 """Sessions that are fetched at a time: a fraction of a millisecond of Redis' time."""
+_PARTS = 4096
+"""Parts of the memory of what was sent: a look into one of them is short, with a million sessions too."""
 MOST_PENDING = 100_000
 """Rows of which Redis may lack the last version; with more, every copy is compared with its row."""
 
@@ -56,7 +61,9 @@ class Page(NamedTuple):
 class Position:
     """After this session, which ends at ``moment`` (ms), in the index or in the database.
 
-    In the index that is whatever number another program has put there: negative, infinite, with a fraction.
+    In the index that is whatever number another program has put there: negative, infinite, with a fraction. A cursor
+    goes to stderr, logs and shells' histories, so a personal id is in it as a mark that tells it from the few others of
+    its moment, and from no more.
     """
 
     in_index: bool
@@ -65,7 +72,12 @@ class Position:
 
     def __str__(self) -> str:
         moment = int(self.moment) if self.moment == self.moment // 1 else self.moment
-        return f"{'r' if self.in_index else 'd'}{moment}-{self.checkout_id}"
+        return f"{'r' if self.in_index else 'd'}{moment}-{_place_of(self.checkout_id)}"
+
+    @property
+    def known_id(self) -> str:
+        """The id, by which others of its moment are ordered; of a mark nothing is known, so they all come again."""
+        return "" if _MARK.fullmatch(self.checkout_id) else self.checkout_id
 
     @classmethod
     def parse(cls, text: str) -> Position:
@@ -75,6 +87,17 @@ class Position:
             raise InvalidInput(f"not a cursor: {text[:64]!r}", hint="--cursor with what another export has said")
         in_index = known["moment"] is not None
         return cls(in_index, float(known["moment"]) if in_index else min(int(known["row"]), 2**63 - 1), known["id"])
+
+
+_MARK = re.compile("#[0-9a-f]{4}")
+
+
+def _place_of(checkout_id: str) -> str:
+    return _mark(checkout_id) if is_personal(checkout_id) else checkout_id
+
+
+def _mark(checkout_id: str) -> str:
+    return f"#{hashlib.sha256(encoded(checkout_id)).hexdigest()[:4]}"
 
 
 _CURSOR = re.compile(
@@ -93,13 +116,29 @@ def export(store: CheckoutStore, *, cursor: str | None = None, page_size: int = 
     yield from _Export(store, begin, page_size, tell).pages()
 
 
+class _Members:
+    """A set of ids in eight bytes each: their hashes, 64 bits of a function that is new in each process."""
+
+    def __init__(self) -> None:
+        self._parts = [array("q") for _ in range(_PARTS)]
+
+    def update(self, members: Iterable[bytes]) -> None:
+        for member in members:
+            known = hash(member)
+            self._parts[known % _PARTS].append(known)
+
+    def __contains__(self, member: bytes) -> bool:
+        known = hash(member)
+        return known in self._parts[known % _PARTS]
+
+
 class _Export:
     def __init__(self, store: CheckoutStore, begin: Position | None, page_size: int, tell: Tell) -> None:
         self._store = store
         self._begin = begin
         self._page_size = page_size
         self._tell = tell
-        self._sent = array("q")  # hashes: 64 bits, of a function that is new in each process
+        self._sent, self._sent_unlisted = _Members(), _Members()
         self._database_away = False
 
     def pages(self) -> Iterator[Page]:
@@ -133,17 +172,33 @@ class _Export:
             return
         unlisted = (lacking for _, lacking in self._store.index.unlisted(layout))
         yield from self._without_moments(unlisted, pending)
-        without_moment = set(self._sent)  # a clean-up may enter them meanwhile
-        for entries in self._by_moment():
-            late = {member for member, moment in entries if moment > latest}  # written since we began
-            if late:
-                late -= self._unsent(late)
-            fresh = [entry for entry in entries if entry[0] not in late and hash(entry[0]) not in without_moment]
-            sessions, unreadable = self._read(fresh, pending)
-            self._sent.extend(hash(member) for member, _ in fresh)
-            member, moment = entries[-1]
+        last = None if self._begin is None else self._entry_of(self._begin)
+        for entries in self._store.index.behind(last, self._page_size):
+            # What ends later than anything did when we began may be a session that was written since.
+            fresh = [
+                entry
+                for entry in entries
+                if not (entry.moment > latest and entry.member in self._sent)
+                and entry.member not in self._sent_unlisted  # a clean-up may enter them meanwhile
+            ]
+            sessions, unreadable = self._read([(entry.member, entry.moment) for entry in fresh], pending)
+            self._sent.update(entry.member for entry in fresh)
             dead = len(fresh) - len(sessions) - unreadable
+            moment, member = entries[-1]
             yield Page(sessions, unreadable, str(Position(True, moment, decoded(member))), dead)
+
+    def _entry_of(self, begin: Position) -> RawEntry:
+        """The entry of a cursor; of a mark, the first of its moment that has it, or one before all of the moment."""
+        before = RawEntry(begin.moment, encoded(begin.known_id))
+        if begin.known_id == begin.checkout_id:
+            return before
+        for entries in self._store.index.behind(before, self._page_size):
+            for entry in entries:
+                if entry.moment > begin.moment:
+                    return before
+                if _place_of(decoded(entry.member)) == begin.checkout_id:
+                    return entry
+        return before
 
     def _without_moments(self, pages: Iterable[list[str]], pending: set[str] | None) -> Iterator[Page]:
         """Sessions without a known expiry; the cursor after them is the one before them."""
@@ -152,33 +207,11 @@ class _Export:
             for start in range(0, len(names), self._page_size):
                 members = [encoded(name) for name in names[start : start + self._page_size]]
                 sessions, unreadable = self._read([(member, 0.0) for member in members], pending)
-                self._sent.extend(hash(encoded(session.checkout_id)) for session in sessions)
+                self._sent_unlisted.update(encoded(session.checkout_id) for session in sessions)
                 yield Page(sessions, unreadable, cursor)
 
-    def _unsent(self, members: Iterable[bytes]) -> set[bytes]:
-        """One pass over the hashes, whatever the number of members."""
-        wanted = {hash(member): member for member in members}
-        for sent in self._sent:
-            wanted.pop(sent, None)
-        return set(wanted.values())
-
-    def _by_moment(self) -> Iterator[list[tuple[bytes, float]]]:
-        moment = -math.inf
-        seen: set[bytes] = set()
-        if self._begin is not None:
-            moment, last = self._begin.moment, encoded(self._begin.checkout_id)
-            same = self._store.index.at_moment(moment)
-            seen = {member for member in same if member <= last}  # those that end at the same moment are in this order
-        while True:
-            entries = self._store.index.from_moment(moment, self._page_size + len(seen))
-            fresh = [entry for entry in entries if entry[0] not in seen]
-            if not fresh:
-                return
-            yield fresh
-            last_moment = fresh[-1][1]
-            at_last = {member for member, score in entries if score == last_moment}
-            seen = seen | at_last if last_moment == moment else at_last
-            moment = last_moment
+    def _is_sent(self, member: bytes) -> bool:
+        return member in self._sent or member in self._sent_unlisted
 
     def _read(self, entries: Sequence[tuple[bytes, float]], pending: set[str] | None) -> tuple[list[Exported], int]:
         ids, redis = [decoded(member) for member, _ in entries], self._store.redis
@@ -230,7 +263,7 @@ class _Export:
 
     def _in_database(self, *, listed: bool) -> Iterator[Page]:
         begin = self._begin
-        after = (begin.moment, begin.checkout_id) if begin is not None and not begin.in_index else None
+        after = (begin.moment, begin.known_id) if begin is not None and not begin.in_index else None
         for rows in self._store.database.ending_after(*(after or (self._store.clock.wall(), ""))):
             unsent = self._unlisted([name for _, name in rows]) if listed else {name for _, name in rows}
             wanted = [row for row in rows if row[1] in unsent]
@@ -241,7 +274,7 @@ class _Export:
     def _unlisted(self, ids: Sequence[str]) -> set[str]:
         """What went out before this run began, only the index can tell."""
         if self._begin is None:
-            return {decoded(member) for member in self._unsent(map(encoded, ids))}
+            return {name for name in ids if not self._is_sent(encoded(name))}
         parts = (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
         return {name for part in parts for name in self._store.index.missing(part)}
 

@@ -18,7 +18,7 @@ from checkout_cli.session import Session, TierName, decode, iso
 from checkout_cli.store.records import Sighting
 from checkout_cli.strict_json import json_text
 from checkout_cli.terminal.csv_writer import write_csv
-from checkout_cli.terminal.masking import fields_shown
+from checkout_cli.terminal.masking import fields_shown, id_shown
 from checkout_cli.terminal.output import SCHEMA_VERSION, narrate, warn, warn_if_partial, write
 from checkout_cli.typed import typed
 
@@ -83,7 +83,8 @@ def _write(pages: Iterable[list[Exported]], output: str, *, now: int, reveal: bo
 
 def _line(row: Exported, reveal: bool) -> str:
     checkout_id, tier, version, ends_at, body = row
-    name = f'"{checkout_id}"' if is_accepted_id(checkout_id) else json_text(checkout_id)
+    shown = id_shown(checkout_id, reveal=reveal)
+    name = f'"{shown}"' if is_accepted_id(shown) else json_text(shown)
     moment = "null"
     if ends_at is not None:
         seconds, rest = divmod(ends_at, 1000)

@@ -13,12 +13,17 @@ from dataclasses import dataclass, field
 from checkout_cli.errors import CheckoutError
 from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step
 from checkout_cli.jobs.clocks import agreed_clocks
+from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.jobs.index_members import TakenIn, take_in
 from checkout_cli.jobs.job_lock import CLEANUP
 from checkout_cli.keys import INDEX
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.index_moves import Adopted, IndexMoves
 from checkout_cli.store.redis.index_place import Layout, Place
+
+JOB = "adoption"
+"""The name of what remembers where the SET was read to; members that come later are brought over at the end."""
 
 
 class StillInUse(CheckoutError):
@@ -102,12 +107,14 @@ def _adopt(store: CheckoutStore, run: BoundedRun, report: AdoptionReport) -> Non
         for new in run.pages(moves.finish(store.redis.time()), lambda _: 0):
             report.taken.entered += new
 
-    report.done = True
+    report.done, begin = True, remembered(store, JOB).cursor
     run.expect(report.members)
     with run.bounds():
         finish()
         if store.index.layout().place is Place.BESIDE_SET:
-            run.through(take_members_in)
+            run.through(take_members_in, cursor=begin)
             report.is_waiting = moves.adopt() is not Adopted.ADOPTED
             finish()
     report.end(run)
+    place = {"cursor": run.cursor or FIRST_CURSOR}
+    beat(store, JOB, seconds=run.seconds, finished=report.finished, sessions=report.taken.entered, **place)

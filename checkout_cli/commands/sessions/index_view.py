@@ -11,6 +11,7 @@ from checkout_cli.store.redis.index_place import Place
 from checkout_cli.terminal.output import narrate, warn, write_json, write_line
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
+from checkout_cli.typed import typed
 
 
 def repair_preview(report: IndexReport, *, fix_ttl: bool) -> Iterator[str]:
@@ -32,11 +33,9 @@ def show_index(report: IndexReport, *, as_json: bool) -> None:
     if report.is_sound:
         partial = report.resumed or not report.finished
         write_line("what was looked at is sound" if partial else "the index is sound")
-    elif not report.repaired:
-        narrate(f"next: checkoutctl sessions index repair{' --fix-ttl' if report.endless.number else ''}")
     if not report.finished:
-        go_on = "the next run goes on" if report.repaired else f"the rest (alone) follows with --cursor {report.cursor}"
-        narrate(f"stopped before the end: {go_on}")
+        go_on = typed("checkoutctl sessions index check --cursor {}", report.cursor)
+        narrate(f"not finished: {'the next run goes on where it stopped' if report.goes_on else f'next: {go_on}'}")
 
 
 _FAULTS = {
@@ -72,6 +71,10 @@ def _lines(report: IndexReport) -> Iterator[str]:
     if report.wrong_type.number:
         keys = counted(report.wrong_type.number, "key of a session holds", "keys of sessions hold")
         yield f"{keys} no string: another program's ({named(report.wrong_type)})"
+    lost = report.database_only
+    if lost.is_loss:
+        number = f"{lost.number:,}{'' if lost.exact else ' or more'}"
+        yield f"{number} {'session is' if lost.number == 1 else 'sessions are'} in the database only"
     if report.unknown:
         yield f"{counted(report.unknown, 'entry', 'entries')} could not be judged"
 
@@ -120,7 +123,7 @@ def show_adoption(report: AdoptionReport, *, as_json: bool) -> None:
     for line in _adoption_lines(report):
         write_line(line)
     if report.done and not report.finished:
-        narrate("stopped before the end. next: checkoutctl sessions index adopt")
+        narrate("not finished")
 
 
 def _adoption_lines(report: AdoptionReport) -> Iterator[str]:

@@ -6,12 +6,13 @@ import heapq
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from checkout_cli.commands.sessions.find import Tell, find, written
 from checkout_cli.commands.sync.sync import PendingCounts, pending_counts
 from checkout_cli.errors import (
     CardDataRefused,
@@ -19,14 +20,12 @@ from checkout_cli.errors import (
     InvalidInput,
     RedisUnavailable,
     SessionCorrupt,
-    SessionDeleted,
-    SessionExpired,
     SessionNotFound,
-    TierUnavailable,
 )
 from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.privacy.card_data import without_card_number
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import (
     MAX_BODY_BYTES,
     MAX_DEPTH,
@@ -45,9 +44,6 @@ MOST_LOOKED_AT = 100_000
 """Entries that a list looks at, unless it is told how long it may take: they may be dead, or not be wanted."""
 LONGEST_LOOK = 5.0
 """Seconds after which a list shows what it has, unless it is told."""
-SHORTEST_PREFIX = 4
-MOST_CANDIDATES = 10
-"""How many ids are named when the beginning of an id fits several."""
 
 _UNREADABLE = "unreadable"
 _SHOWN_ID = 64
@@ -56,9 +52,6 @@ _FIXED = {
     "createdAt": "it is set once, at creation",
     "expiresAt": "the store moves it with every use",
 }
-
-Tell = Callable[[str], None]
-"""Called with one line for a person about what could not be done as usual."""
 
 
 class Order(StrEnum):
@@ -88,7 +81,9 @@ class Selection:
         if self.status is not None and self.status not in statuses:
             raise InvalidInput(f"not a status: {self.status[:32]!r}", hint=f"one of: {', '.join(statuses)}")
         if self.user is not None and not (self.user.strip() and self.user.isprintable() and len(self.user) <= 256):
-            raise InvalidInput(f"not a user id: {self.user[:32]!r}", hint="the whole id, as in the session's userId")
+            raise InvalidInput(
+                f"not a user id: {named(self.user[:32])!r}", hint="the whole id, as in the session's userId"
+            )
 
     def matches(self, sighting: Sighting, now: int) -> bool:
         """``now`` is in milliseconds."""
@@ -175,47 +170,6 @@ def _rank(sighting: Sighting, order: Order) -> tuple[bool, float | str]:
     return session.created_at is None, session.created_at or 0
 
 
-def find(store: CheckoutStore, given: str, *, tell: Tell) -> Sighting:
-    """The session of an id, or the only one that begins so; raises InvalidInput, SessionNotFound, TierUnavailable."""
-    sighting = _exactly(store, given) or store.admin.inspect(only_match(store, given))
-    if sighting.tier is TierName.DATABASE and store.redis.breaker.is_open:
-        tell("Redis is away; this is the database's copy")
-    return sighting
-
-
-def _exactly(store: CheckoutStore, checkout_id: str) -> Sighting | None:
-    try:
-        return store.admin.inspect(checkout_id) if checkout_id else None
-    except (SessionExpired, SessionDeleted):
-        raise
-    except SessionNotFound:
-        return None
-    except TierUnavailable:
-        if len(checkout_id) >= SHORTEST_PREFIX and store.admin.matching(checkout_id, 1):
-            return None  # it is the beginning of an id that another tier knows
-        raise
-
-
-def only_match(store: CheckoutStore, prefix: str) -> str:
-    """The only id that begins so; raises InvalidInput for several or a short one, else SessionNotFound."""
-    if len(prefix) < SHORTEST_PREFIX:
-        raise InvalidInput(
-            f"no session {prefix!r}, and too short for the beginning of an id",
-            hint=f"give at least {SHORTEST_PREFIX} characters",
-        )
-    ids = store.admin.matching(prefix, MOST_CANDIDATES + 1)
-    shown = prefix if len(prefix) <= _SHOWN_ID else prefix[:_SHOWN_ID] + "…"
-    if not ids:
-        raise SessionNotFound(f"no session is, or begins with, {shown!r}")
-    if len(ids) > 1:
-        number = "more than " + str(MOST_CANDIDATES) if len(ids) > MOST_CANDIDATES else str(len(ids))
-        raise InvalidInput(
-            f"{number} sessions begin with {shown!r}: {', '.join(ids[:MOST_CANDIDATES])}",
-            hint="give more of the id",
-        )
-    return ids[0]
-
-
 # Writing
 
 
@@ -247,7 +201,10 @@ def create(store: CheckoutStore, fields: Mapping[str, Any], *, checkout_id: str 
 
 
 def update(store: CheckoutStore, checkout_id: str, assignments: Sequence[str]) -> Written:
-    """Set ``field=value`` or ``outer.inner=value``, all in one version; raises TransitionRefused, SessionNotFound."""
+    """Set ``field=value`` or ``outer.inner=value``, all in one version, of an id or the only one that begins so.
+
+    Raises TransitionRefused, SessionNotFound, InvalidInput.
+    """
     wanted = [parse_assignment(text) for text in assignments]
     if not wanted:
         raise InvalidInput("nothing to set", hint="--set field=value")
@@ -255,7 +212,10 @@ def update(store: CheckoutStore, checkout_id: str, assignments: Sequence[str]) -
     def changes(present: Mapping[str, Any]) -> Mapping[str, Any]:
         return changed_fields(present, wanted)
 
-    return _written(store, store.update(checkout_id, changes, require=Durability.REDIS))
+    def write(name: str) -> Acknowledgement:
+        return store.update(name, changes, require=Durability.REDIS)
+
+    return _written(store, written(store, checkout_id, write))
 
 
 def _written(store: CheckoutStore, acknowledgement: Acknowledgement) -> Written:
@@ -352,15 +312,17 @@ class Extension:
 
 
 def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
-    """Extend a session by ``by`` seconds, at most to its maximum age; raises SessionNotFound, SessionCorrupt.
+    """Extend a session by ``by`` seconds, at most to its maximum age, by its id or the only one that begins so.
 
+    Raises SessionNotFound, SessionCorrupt, InvalidInput.
     The shop's next read grants the full TTL as always, which can be less in Redis; the database keeps the later end.
     """
     if not 0 < by < float("inf"):
         raise InvalidInput("the time to extend a session by must be more than zero", hint="--by 30m")
-    seen = store.admin.inspect(checkout_id)
+    seen = find(store, checkout_id)
+    checkout_id = seen.checkout_id
     if seen.session is None:
-        raise SessionCorrupt(f"session {checkout_id} is no session: {seen.detail}")
+        raise SessionCorrupt(f"session {named(checkout_id)} is no session: {seen.detail}")
     now = store.clock.wall()
     if seen.expires_at is None:
         raise InvalidInput("the session has no end that could be moved", hint="checkoutctl sessions index check")
@@ -380,7 +342,7 @@ def extend(store: CheckoutStore, checkout_id: str, by: float) -> Extension:
         except RedisUnavailable as error:
             redis_away = str(error)
     if not (in_database or in_redis):
-        raise SessionNotFound(f"session {checkout_id} has just ended")
+        raise SessionNotFound(f"session {named(checkout_id)} has just ended")
     away = tuple(reason for reason in (database_away, redis_away) if reason)
     return Extension(
         checkout_id, seen.expires_at, until, until < wanted, in_redis, in_database, away, seen.session.external

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from checkout_cli.commands.sessions.sessions import only_match
+from checkout_cli.commands.sessions.find import only_match
 from checkout_cli.errors import DatabaseUnavailable, RedisUnavailable, SessionCorrupt, SessionNotFound
 from checkout_cli.keys import is_accepted_id
+from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store.admin import EXPECTED
 from checkout_cli.store.checkout_store import CheckoutStore
@@ -123,10 +124,10 @@ def trace(store: CheckoutStore, given: str) -> Trace:
     if found.is_anything_known:
         return found
     try:
-        return look_everywhere(store, only_match(store, given))
+        return look_everywhere(store, only_match(store, given, ended=True))
     except SessionNotFound:
         if away := found.redis_away or found.database_away:
-            raise SessionNotFound(f"nothing is known of {given[:64]!r}, as far as can be told: {away}") from None
+            raise SessionNotFound(f"nothing is known of {named(given[:64])!r}, as far as can be told: {away}") from None
         raise
 
 

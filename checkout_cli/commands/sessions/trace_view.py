@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checkout_cli.commands.sessions.trace import MISSING, Difference, Trace, Trust
 from checkout_cli.commands.sessions.view import as_text
-from checkout_cli.commands.sessions.why import Answer, UserAnswer
+from checkout_cli.commands.sessions.why_answer import Answer, UserAnswer
 from checkout_cli.session import Session, TierName
 from checkout_cli.store.database.inspection import RowView
 from checkout_cli.store.redis.inspection import KeyState, KeyView
 from checkout_cli.terminal.document import document
-from checkout_cli.terminal.masking import value_shown
-from checkout_cli.terminal.output import columns_of, narrate, write_json, write_line, write_table
+from checkout_cli.terminal.masking import fields_shown, id_shown, value_shown
+from checkout_cli.terminal.output import columns_of, narrate, show_next, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 from checkout_cli.units import money
 
@@ -31,14 +31,14 @@ def show_trace(trace: Trace, *, as_json: bool, reveal: bool) -> None:
         return
     in_redis, in_database = _redis_facts(trace, reveal=reveal), _database_facts(trace, reveal=reveal)
     facts = [(name, in_redis.get(name, ""), in_database.get(name, "")) for name in _NAMES]
-    write_line(f"session {safe(trace.checkout_id)}")
+    write_line(f"session {safe(id_shown(trace.checkout_id, reveal=reveal))}")
     write_table(_FACTS, [row for row in facts if any(row[1:])])
     for away in (trace.redis_away, trace.database_away):
         if away:
             narrate(f"not known: {away}")
     if trace.differences:
         write_line()
-        write_table(_DIFFERENCES, [_difference(difference, reveal=reveal) for difference in trace.differences])
+        write_table(_DIFFERENCES, list(_differences(trace, reveal=reveal)))
     elif trace.differences is not None:
         narrate("every field is the same in both")
     narrate("memory: every process of the shop has its own, which no other can see")
@@ -47,9 +47,9 @@ def show_trace(trace: Trace, *, as_json: bool, reveal: bool) -> None:
 def trace_document(trace: Trace, *, reveal: bool) -> dict[str, Any]:
     """What could not be asked is ``null``, with the reason under ``away``."""
     away = {"redis": trace.redis_away, "database": trace.database_away}
-    differences = [_difference(difference, reveal=reveal) for difference in trace.differences or ()]
+    differences = _differences(trace, reveal=reveal)
     return {
-        "checkoutId": trace.checkout_id,
+        "checkoutId": id_shown(trace.checkout_id, reveal=reveal),
         "redis": _key_document(trace, trace.key, reveal=reveal),
         "database": _row_document(trace, trace.row, reveal=reveal),
         "conflicts": [document(conflict, "detectedAt@ source result") for conflict in trace.conflicts],
@@ -148,14 +148,20 @@ def _status(fields: Mapping[str, Any] | None, *, reveal: bool) -> str | None:
     return "pending" if shown is None else as_text(shown)
 
 
-def _difference(difference: Difference, *, reveal: bool) -> tuple[str, str, str]:
+def _differences(trace: Trace, *, reveal: bool) -> Iterator[tuple[str, str, str]]:
+    found = trace.differences or ()
+    names = fields_shown({difference.name: None for difference in found}, reveal=reveal)
+    return ((name, *_sides(difference, reveal=reveal)) for name, difference in zip(names, found, strict=True))
+
+
+def _sides(difference: Difference, *, reveal: bool) -> tuple[str, str]:
     shown = [
         _ABSENT if value is MISSING else as_text(value_shown(difference.name, {difference.name: value}, reveal=reveal))
         for value in (difference.in_redis, difference.in_database)
     ]
     if shown[0] == shown[1]:  # masked: that they differ may be told, not how
         shown[1] += " (another value)"
-    return difference.name, shown[0], shown[1]
+    return shown[0], shown[1]
 
 
 # What became of it
@@ -163,7 +169,7 @@ def _difference(difference: Difference, *, reveal: bool) -> tuple[str, str, str]
 
 def show_answer(answer: Answer | UserAnswer, *, as_json: bool) -> None:
     if as_json:
-        write_json(_user_document(answer) if isinstance(answer, UserAnswer) else answer)
+        write_json(_user_document(answer) if isinstance(answer, UserAnswer) else _answer_document(answer))
     elif isinstance(answer, UserAnswer):
         _show_user(answer)
     else:
@@ -176,22 +182,36 @@ def _user_document(answer: UserAnswer) -> dict[str, Any]:
         "user": value_shown("userId", {"userId": answer.user_id}),
         "tracked": None if tracked is None else document(tracked, _TRACKED),
         "complete": answer.complete,
-        "sessions": [document(one) for one in answer.answers],
+        "sessions": [_answer_document(one) for one in answer.answers],
     }
 
 
+def _answer_document(answer: Answer) -> dict[str, Any]:
+    """With the status and the basket's value that are known last."""
+    content = {"status": _status(answer.fields, reveal=False), "basketValue": _basket_value(answer)}
+    return document(answer) | content
+
+
+def _basket_value(answer: Answer) -> float | None:
+    return None if answer.fields is None else Session("", dict(answer.fields), 0, TierName.REDIS).total
+
+
 def _show(answer: Answer) -> None:
-    write_line(f"session {safe(answer.trace.checkout_id)}: {safe(answer.sentence)}")
+    write_line(f"session {safe(id_shown(answer.trace.checkout_id))}: {safe(answer.sentence)}")
+    if answer.fields is not None:
+        value = _basket_value(answer)
+        basket = "no total" if value is None else f"basket {value:,.2f}"
+        write_line(f"  status {safe(_status(answer.fields, reveal=False) or '')}, {basket}")
     for line in answer.evidence:
         write_line(f"  {safe(line)}")
     if answer.hint:
-        narrate(f"next: {answer.hint}")
+        show_next(answer.hint)
 
 
 def _show_user(answer: UserAnswer) -> None:
     name = value_shown("userId", {"userId": answer.user_id})
     number = len(answer.answers)
-    sessions = "no session is alive" if not number else "1 session" if number == 1 else f"{number} sessions"
+    sessions = "no session is known" if not number else "1 session" if number == 1 else f"{number} sessions"
     write_line(f"user {name}: {sessions}")
     if answer.tracked is None:
         narrate("nothing is tracked of this user in the last hours")

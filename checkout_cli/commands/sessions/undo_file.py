@@ -6,18 +6,22 @@ file without that last line, or with another checksum, is refused.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from checkout_cli.errors import CheckoutError, InvalidInput
-from checkout_cli.files.atomic_file import atomic_file, state_directory
-from checkout_cli.session import iso
+from checkout_cli.errors import CheckoutError, InvalidInput, SessionCorrupt
+from checkout_cli.files.atomic_file import NoHome, atomic_file, state_directory
+from checkout_cli.files.state_file import StateFile
+from checkout_cli.session import decode, iso
+from checkout_cli.store.protocol.value import decode as decode_value
+from checkout_cli.typed import typed
 
 KIND = "checkoutctl undo"
 VERSION = 1
@@ -65,6 +69,16 @@ class Undo(msgspec.Struct, frozen=True, rename="camel"):
     redis: InRedis | None = None
     database: InDatabase | None = None
 
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        """What was deleted, by the database, else by Redis; ``None`` where that is no session."""
+        try:
+            if self.database is not None:
+                return decode(self.database.body.encode())
+            return None if self.redis is None else decode(decode_value(self.redis.value).body)
+        except SessionCorrupt:
+            return None
+
 
 class Footer(msgspec.Struct, frozen=True):
     sha256: str
@@ -73,7 +87,11 @@ class Footer(msgspec.Struct, frozen=True):
 def undo_path(deleted_at: int, deletion: str) -> Path:
     """The default place, below ``$XDG_STATE_HOME/checkoutctl``; ``deleted_at`` is in milliseconds."""
     moment = iso(deleted_at).translate(str.maketrans("", "", "-:."))
-    return _default_directory() / f"{moment}-{deletion[:8]}{_SUFFIX}"
+    try:
+        return _default_directory() / f"{moment}-{deletion[:8]}{_SUFFIX}"
+    except NoHome as error:
+        hint = "--undo-file with a place that you can write to"
+        raise CheckoutError(f"there is no place for the undo file: {error.strerror}", hint=hint) from error
 
 
 def _default_directory() -> Path:
@@ -105,7 +123,7 @@ def read_undo(path: Path) -> tuple[Header, Iterator[Undo]]:
     try:
         header = _checked(path)
     except OSError as error:
-        raise InvalidInput(f"cannot read {path}: {error.strerror or error}", hint="ls -l on it") from error
+        raise InvalidInput(f"cannot read {path}: {error.strerror or error}", hint=typed("ls -l {}", path)) from error
     return header, _sessions(path)
 
 
@@ -145,11 +163,13 @@ def _header(path: Path, line: bytes) -> Header:
     raise InvalidInput(f"{path} is no undo file", hint="the file that `sessions delete` has named")
 
 
-def _sessions(path: Path) -> Iterator[Undo]:
+def _sessions(path: Path, containing: bytes = b"") -> Iterator[Undo]:
+    """Of the lines that contain these bytes: to decode each takes far longer than to read it."""
     with path.open("rb") as stream:
         stream.readline(_LONGEST_LINE)
         while (line := stream.readline(_LONGEST_LINE)) and not line.startswith(b'{"sha256":'):
-            yield _decoded(path, line, Undo)
+            if containing in line:
+                yield _decoded(path, line, Undo)
 
 
 def _decoded(path: Path, line: bytes, kind: type[_T]) -> _T:
@@ -161,6 +181,83 @@ def _decoded(path: Path, line: bytes, kind: type[_T]) -> _T:
 
 def _broken(path: Path, what: str) -> InvalidInput:
     return InvalidInput(f"{path} {what}; nothing was restored", hint="use the whole file, as it was written")
+
+
+# Finding one again
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """Where the undo file of a deletion is, and when (ms) that was."""
+
+    path: str
+    deleted_at: int
+
+
+def _places() -> StateFile[_Written]:
+    return StateFile("undo-files.json", _Written, lambda written: written.deleted_at)
+
+
+def remember_undo(deletion: str, path: Path, deleted_at: int) -> None:
+    """Note a file that is not in the default place, so that :func:`undo_file_of` finds it."""
+    with suppress(OSError):  # the file itself has been written
+        if path.parent != _default_directory():
+            _places().put(deletion, _Written(str(path.absolute()), deleted_at))
+
+
+class _Restored(msgspec.Struct, frozen=True):
+    """How many sessions of an undo file a restore has dealt with whose time was up, and when (ms)."""
+
+    number: int
+    at: int
+
+
+def _restores() -> StateFile[_Restored]:
+    return StateFile("restores.json", _Restored, lambda restored: restored.at)
+
+
+def restored_before(deletion: str) -> int:
+    """How many sessions of a deletion's undo file the next restore leaves out."""
+    restored = _restores().last(deletion)
+    return 0 if restored is None else max(restored.number, 0)
+
+
+def remember_restored(deletion: str, number: int, at: int) -> None:
+    """Note how far a restore came, or with 0 that the next one begins at the start."""
+    if number or restored_before(deletion):
+        with suppress(OSError):  # the next one then looks at these again, and finds them alive
+            _restores().put(deletion, _Restored(number, at) if number else None)
+
+
+def undo_file_of(deletion: str) -> Path | None:
+    """The undo file of a deletion, if it was written by this user on this machine, and is still there."""
+    kept = _places().last(deletion)
+    candidates = [] if kept is None else [Path(kept.path)]
+    with suppress(OSError):
+        candidates += _default_directory().glob(f"*-{glob.escape(deletion[:8])}{_SUFFIX}")
+    return next((path for path in candidates if (header := _readable(path)) and header.deletion == deletion), None)
+
+
+def undo_files() -> Iterator[tuple[Header, Path]]:
+    """The undo files of this user on this machine, the newest first."""
+    paths = {Path(kept.path) for kept in _places().read().values()}
+    with suppress(OSError):
+        paths |= set(_default_directory().glob(f"*{_SUFFIX}"))
+    known = [(header, path) for path in paths if (header := _readable(path))]
+    yield from sorted(known, key=lambda each: (-each[0].deleted_at, each[1]))
+
+
+def undos_in(path: Path, checkout_id: str = "") -> Iterator[Undo]:
+    """The sessions in an undo file, or the one of this id; ends where the file can be read no further."""
+    with suppress(OSError, InvalidInput):
+        yield from (undo for undo in _sessions(path, checkout_id.encode()) if checkout_id in {"", undo.checkout_id})
+
+
+def _readable(path: Path) -> Header | None:
+    try:
+        with path.open("rb") as stream:
+            return _header(path, stream.readline(_LONGEST_LINE))
+    except (OSError, InvalidInput):
+        return None
 
 
 def sweep(before: int) -> None:

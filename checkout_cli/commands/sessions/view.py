@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,17 +11,30 @@ from typing import Any
 from checkout_cli.commands.sessions.sessions import Written
 from checkout_cli.errors import ExitCode
 from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import Durability, PaymentStatus, Session, iso
 from checkout_cli.store.records import Sighting
+from checkout_cli.terminal.document import document as json_of
 from checkout_cli.terminal.listing import Listing
-from checkout_cli.terminal.masking import fields_shown, value_shown
-from checkout_cli.terminal.output import Column, columns_of, narrate, warn, write_json, write_line, write_table
+from checkout_cli.terminal.masking import acknowledged, fields_shown, id_shown, value_shown
+from checkout_cli.terminal.output import (
+    Column,
+    columns_of,
+    narrate,
+    show_next,
+    warn,
+    write_json,
+    write_line,
+    write_table,
+)
+from checkout_cli.typed import typed
 from checkout_cli.units import money, span
 
 _LIST = columns_of("id", "status", "-#items", "#total", "user", "-#age", "#expires in", "-tier", "?note")
 _AMOUNT = re.compile(r"(total|price|amount|fee|charge|discount)$", re.IGNORECASE)
 """The names of fields with amounts of money."""
 _FIELDS = columns_of("field", "value")
+_WHY = "checkoutctl sessions why {}"
 _ITEM_COLUMNS = {
     "product_id": Column("product"),
     "product_name": Column("name"),
@@ -67,6 +81,7 @@ def show_list(
         row=lambda sighting: _row(sighting, now, reveal),
         document=lambda sighting: summary(sighting, now, reveal=reveal),
         id_of=lambda sighting: sighting.checkout_id,
+        is_left_out=lambda sighting: not reveal and is_personal(sighting.checkout_id),
         csv=CSV_COLUMNS,
         nothing="no sessions",
         more=more,
@@ -75,9 +90,16 @@ def show_list(
     ).show(output, lambda number: f"the first {limit:,}; there may be more: --limit" if number == limit else "")
     if run is None or run.finished:
         return exit_code
-    warn(f"partial: looked at {run.looked_at:,} entries of the index, and there are more")
-    narrate("  next: checkoutctl cleanup --index removes the dead among them; --max-seconds 60 looks at more")
+    warn_of_more(run.looked_at, run.seconds)
     return ExitCode.INTERRUPTED if run.stopped is Stopped.INTERRUPTED else ExitCode.FINDING
+
+
+def warn_of_more(looked_at: int, seconds: float) -> None:
+    """Say that there are entries that were not looked at in the time there was."""
+    warn(f"partial: looked at {looked_at:,} entries of the index, and there are more")
+    longer = max(60, 10 * math.ceil(seconds))
+    narrate(f"--max-seconds {longer:d} looks at more")
+    show_next("checkoutctl cleanup --index")  # which removes the dead among them
 
 
 def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, Any]:
@@ -85,7 +107,7 @@ def summary(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str, 
     session = sighting.session
     created_at = None if session is None else session.created_at
     return {
-        "checkoutId": sighting.checkout_id,
+        "checkoutId": id_shown(sighting.checkout_id, reveal=reveal),
         "status": None if session is None else _status(session, reveal),
         "items": None if session is None else len(session.items),
         "total": None if session is None else session.total,
@@ -113,7 +135,7 @@ def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
     row = summary(sighting, now, reveal=reveal)
     created_at = None if sighting.session is None else sighting.session.created_at
     return [
-        sighting.checkout_id,
+        row["checkoutId"],
         row["problem"] or row["status"],
         *("" if row[name] is None else as_text(row[name], name) for name in ("items", "total", "userId")),
         "" if created_at is None else span(now - created_at),
@@ -131,6 +153,7 @@ def document(sighting: Sighting, now: int, *, reveal: bool = False) -> dict[str,
     session = sighting.session
     return {
         **summary(sighting, now, reveal=reveal),
+        "expired": sighting.has_expired(now),
         "verified": session is not None and session.verified,
         "revealed": reveal,
         "fields": None if session is None else fields_shown(session.fields, reveal=reveal),
@@ -151,6 +174,8 @@ def show_session(sighting: Sighting, now: int, *, as_json: bool, reveal: bool = 
         del fields["items"]
     fields.pop("checkoutId", None)
     write_table(_FIELDS, [*_facts(sighting, whole, now), *_flat(fields)])
+    if whole["expired"]:
+        narrate(f"it has expired; its row is kept until the next clean-up. next: {typed(_WHY, sighting.checkout_id)}")
     if items:
         write_line()
         _show_items(items)
@@ -159,11 +184,13 @@ def show_session(sighting: Sighting, now: int, *, as_json: bool, reveal: bool = 
 def _facts(sighting: Sighting, whole: Mapping[str, Any], now: int) -> list[tuple[str, str]]:
     """In upper case, so that no field can be taken for one of them."""
     facts = [
-        ("ID", sighting.checkout_id),
+        ("ID", whole["checkoutId"]),
         ("STATUS", f"{whole['problem']}: {sighting.detail}" if whole["problem"] else whole["status"]),
         ("TIER", whole["tier"] if whole["verified"] or whole["problem"] else f"{whole['tier']}, not verified"),
         ("VERSION", _version(whole)),
-        ("EXPIRES IN", expiry(sighting, now) + (f" ({whole['expiresAt']})" if whole["expiresAt"] else "")),
+        ("EXPIRED", f"{span(now - (sighting.expires_at or now))} ago ({whole['expiresAt']})")
+        if whole["expired"]
+        else ("EXPIRES IN", expiry(sighting, now) + (f" ({whole['expiresAt']})" if whole["expiresAt"] else "")),
         ("SIZE", f"{sighting.size:,} bytes"),
     ]
     return [(name, shown) for name, shown in facts if shown != "null"]
@@ -219,9 +246,9 @@ def show_written(written: Written, *, what: str, as_json: bool) -> None:
     acknowledgement = written.acknowledgement
     session = acknowledgement.session
     if as_json:
-        write_json(written)
+        write_json({**json_of(written), "checkoutId": acknowledged(session.checkout_id)})
     else:
-        write_line(session.checkout_id)
+        write_line(acknowledged(session.checkout_id))
         narrate(
             f"{what}: {f'version {session.version}' if session.version else 'no version yet'}, "
             f"durability {acknowledgement.durability}, "
@@ -238,4 +265,5 @@ def describe(sighting: Sighting, now: int) -> str:
     if sighting.session is not None:
         parts.append("1 item" if row["items"] == 1 else f"{row['items']} items")
         parts.append("no total" if row["total"] is None else f"total {money(row['total'])}")
-    return f"session {sighting.checkout_id}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"
+    name = acknowledged(sighting.checkout_id)
+    return f"session {name}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"

@@ -2,86 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum, auto
+from collections.abc import Callable
 
-from checkout_cli.commands.sessions.sessions import MOST_LOOKED_AT
+from checkout_cli.commands.sessions.find import REVEALING
 from checkout_cli.commands.sessions.trace import Trace, Trust, look_everywhere, trace
-from checkout_cli.domain.users import User, Users
-from checkout_cli.errors import AccessDenied, CheckoutError, ExitCode, RedisUnavailable, SessionNotFound
-from checkout_cli.files.last_look import LastLook, Reading
-from checkout_cli.jobs.bounded_run import BoundedRun
-from checkout_cli.servers.inspection import Inspector
-from checkout_cli.session import iso
+from checkout_cli.commands.sessions.why_answer import HINTS, Answer, Cause
+from checkout_cli.commands.sessions.why_evidence import Evidence, ServerStory, story_of
+from checkout_cli.errors import SessionNotFound
+from checkout_cli.files.last_look import LastLook
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database.inspection import RowView
 from checkout_cli.store.protocol.flushing import Result
 from checkout_cli.store.redis.inspection import KeyState, KeyView
 from checkout_cli.typed import typed
 
-MOST_OF_A_USER = 20
-"""Sessions of one user that are explained."""
-ROUNDED = 1000
-"""Milliseconds by which a server's own uptime, in whole seconds, makes it look younger."""
-COMMAND = "why"
-"""Its readings among those that are remembered."""
-
-
-class Cause(StrEnum):
-    """What became of a session."""
-
-    ALIVE = auto()
-    EXTERNAL = auto()
-    EXTERNAL_WRITE = auto()
-    EXTERNAL_CONFLICT = auto()
-    WAITS_FOR_DATABASE = auto()
-    WAITS_FOR_REDIS = auto()
-    ONLY_IN_DATABASE = auto()
-    EVICTED = auto()
-    RESTARTED = auto()
-    CORRUPT_COPY = auto()
-    STALE = auto()
-    AHEAD = auto()
-    ORPHAN = auto()
-    CORRUPT = auto()
-    EXPIRED = auto()
-    TOO_OLD = auto()
-    DELETED = auto()
-    DANGLING = auto()
-    ONLY_PENDING = auto()
-    LOST_CONFLICT = auto()
-    NEVER_SEEN = auto()
-    UNKNOWN = auto()
-
-
-_HINTS = {
-    Cause.EXTERNAL_WRITE: "checkoutctl sync",
-    Cause.EXTERNAL_CONFLICT: "checkoutctl sync",
-    Cause.WAITS_FOR_DATABASE: "checkoutctl sync",
-    Cause.WAITS_FOR_REDIS: "checkoutctl sync",
-    Cause.EVICTED: "checkoutctl doctor --only memory",
-    Cause.RESTARTED: "checkoutctl sync",
-    Cause.CORRUPT_COPY: "checkoutctl sessions show {}",
-    Cause.STALE: "redis-cli DEL checkout:session:{}; the next read brings the right one",
-    Cause.AHEAD: "checkoutctl doctor --only database,sessions",
-    Cause.ORPHAN: "checkoutctl cleanup --orphans --dry-run",
-    Cause.CORRUPT: "checkoutctl sessions delete {}",
-    Cause.EXPIRED: "checkoutctl cleanup --expired",
-    Cause.TOO_OLD: "checkoutctl cleanup --expired",
-    Cause.DELETED: "checkoutctl sessions restore FILE, with the undo file of that deletion",
-    Cause.DANGLING: "checkoutctl sessions index repair",
-    Cause.ONLY_PENDING: "checkoutctl cleanup --orphans",
-    Cause.LOST_CONFLICT: "checkoutctl sync --conflicts",
-    Cause.NEVER_SEEN: "checkoutctl sessions list",
-    Cause.UNKNOWN: "checkoutctl health",
-}
-_EXIT_CODES = {
-    Cause.UNKNOWN: ExitCode.UNAVAILABLE,
-    **dict.fromkeys((Cause.EXPIRED, Cause.TOO_OLD, Cause.DELETED, Cause.NEVER_SEEN), ExitCode.NOT_FOUND),
-    **dict.fromkeys((Cause.ALIVE, Cause.EXTERNAL, Cause.EXTERNAL_WRITE), ExitCode.OK),
-}
-"""Of any other cause, 1: something is wrong."""
 _BECOMES = {
     Result.APPLIED: "becomes the next version",
     Result.PARTLY: "becomes the next version, but for what may not follow (payment, identity), which is a conflict",
@@ -92,96 +27,30 @@ _BECOMES = {
 """The outcome of an external write."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What became of a session, the evidence, and the next command."""
-
-    JSON_KEYS = "checkoutId=trace.checkout_id cause answer=sentence evidence next?=hint"
-
-    trace: Trace
-    cause: Cause
-    sentence: str
-    evidence: tuple[str, ...]
-    hint: str = ""
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """0 alive and well, 1 something is wrong, 3 ended, 69 unknown."""
-        return _EXIT_CODES.get(self.cause, ExitCode.FINDING)
-
-
-@dataclass(frozen=True)
-class UserAnswer:
-    """A user's sessions and tracking; not ``complete`` where some were not read."""
-
-    user_id: str
-    now: int
-    tracked: User | None
-    answers: tuple[Answer, ...]
-    complete: bool
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """The first that is not 0; 3 where nothing is known."""
-        if not self.answers:
-            return ExitCode.NOT_FOUND if self.tracked is None else ExitCode.OK
-        return next((answer.exit_code for answer in self.answers if answer.exit_code), ExitCode.OK)
-
-
-def explain(
-    store: CheckoutStore, given: str, run: BoundedRun | None = None, *, last_look: LastLook | None = None
-) -> Answer | UserAnswer:
-    """Explain a session by id, or the sessions of a tracked user; raises InvalidInput, TierUnavailable."""
+def explain(store: CheckoutStore, given: str, *, last_look: LastLook | None = None) -> Answer:
+    """Explain a session by its id, or by a beginning that no other has; raises InvalidInput, TierUnavailable."""
     try:
         found = trace(store, given)
     except SessionNotFound:
-        if _tracked(store, given) is not None:
-            return explain_user(store, given, run, last_look=last_look)
         found = look_everywhere(store, given)
-    return _Explanation(store, found, last_look).answer()
+    return explain_trace(store, found, last_look, given)
 
 
-def explain_user(
-    store: CheckoutStore, user_id: str, run: BoundedRun | None = None, *, last_look: LastLook | None = None
-) -> UserAnswer:
-    """Explain a user's sessions, by the whole id; raises TierUnavailable where no tier answers."""
-    run = run or BoundedRun(store.clock)
-    sessions = (seen.session for seen in run.each(store.admin.pages(), most=MOST_LOOKED_AT))
-    ids = [session.checkout_id for session in sessions if session is not None and session.user_id == user_id]
-    traces = (look_everywhere(store, checkout_id) for checkout_id in ids[:MOST_OF_A_USER])
-    answers = tuple(_Explanation(store, found, last_look).answer() for found in traces)
-    complete = run.finished and len(ids) <= MOST_OF_A_USER
-    return UserAnswer(user_id, store.clock.wall(), _tracked(store, user_id), answers, complete)
-
-
-def _tracked(store: CheckoutStore, user_id: str) -> User | None:
-    try:
-        return Users(store).get(user_id)
-    except (RedisUnavailable, AccessDenied):
-        return None
-
-
-@dataclass(frozen=True)
-class _ServerStory:
-    """What a server says of itself: start (ms), policy, evicted keys, and ``lately`` since the last look."""
-
-    started_at: int | None = None
-    policy: str = ""
-    evicted: int = 0
-    lately: int | None = None
-
-    def __str__(self) -> str:
-        lately = "" if self.lately is None else f", {self.lately:,} of them since the last look"
-        return f"evictions: {self.evicted:,} keys since Redis was started{lately}; policy {self.policy or 'unknown'}"
+def explain_trace(store: CheckoutStore, found: Trace, last_look: LastLook | None = None, given: str = "") -> Answer:
+    """Explain what was found of a session."""
+    return _Explanation(store, found, last_look or LastLook(), given).answer()
 
 
 class _Explanation:
     """One session; the rules ask for the surest signs first."""
 
-    def __init__(self, store: CheckoutStore, found: Trace, last_look: LastLook | None) -> None:
+    def __init__(self, store: CheckoutStore, found: Trace, last_look: LastLook, given: str) -> None:
+        """``given`` is what was typed, which a hint may repeat."""
         self._store = store
+        self._given = given
         self._trace, self._key, self._row, self._now = found, found.key, found.row, found.now
-        self._last_look = last_look or LastLook()
+        self._evidence = Evidence(found)
+        self._last_look = last_look
 
     def answer(self) -> Answer:
         """The answer of the first rule that applies."""
@@ -198,76 +67,14 @@ class _Explanation:
         )
         return next((answer for rule in rules if (answer := rule()) is not None), None) or self._left_over()
 
-    def _say(self, cause: Cause, sentence: str, *more: str, hint: str | None = None) -> Answer:
-        hint = _HINTS.get(cause, "") if hint is None else hint
-        evidence = (*more, *self._evidence())
+    def _say(self, cause: Cause, sentence: str, *more: str, hint: str = "") -> Answer:
+        known, undo = self._evidence, self._evidence.undo_file
+        hint = hint or HINTS.get(cause, "")
         if "{}" in hint:
-            hint = typed(hint, self._trace.checkout_id)
-        return Answer(self._trace, cause, sentence, evidence, hint)
-
-    # Evidence
-
-    def _evidence(self) -> Iterator[str]:
-        """What each tier has, in words."""
-        key, conflicts = self._key, self._trace.conflicts
-        if key is None:
-            yield f"Redis: {self._trace.redis_away}"
-        else:
-            yield f"Redis: {self._key_in_words(key)}"
-            yield f"index: {self._trace.index_in_words()}"
-            if key.waits:
-                yield "checkout:pending: named there, as waiting for the database"
-        yield f"database: {self._row_in_words()}"
-        if conflicts:
-            last = conflicts[0]
-            when = f"{self._when(last.detected_at)} ({last.source}, {last.result})"
-            yield f"conflicts: {len(conflicts)}, the last {when}"
-
-    def _key_in_words(self, key: KeyView) -> str:
-        if key.state is KeyState.MISSING:
-            return "no key"
-        if key.state is KeyState.CLAIMED:
-            return "no key, and a claim to fill it: somebody is reading it just now"
-        ends_at = self._trace.key_expires_at()
-        ends = "without an end" if ends_at is None else f"ends {self._when(ends_at)}"
-        if key.state is KeyState.BROKEN:
-            return f"{key.problem}, {key.size:,} bytes, {ends}"
-        version = "an external writer's" if key.version is None else f"version {key.version}"
-        return f"{version}, {ends}, {self._trace.trust}"
-
-    def _row_in_words(self) -> str:
-        row = self._row
-        if row is None:
-            return self._trace.database_away or "no row"
-        if row.body is None:
-            return f"a tombstone, version {row.version}, made {self._when(row.updated_at)}"
-        ends = f"{'ends' if row.expires_at > self._now else 'ended'} {self._when(row.expires_at)}"
-        published = f"; published is {row.published_version}" if row.is_pending else ""
-        return f"version {row.version}{published}, written {self._when(row.updated_at)}, {ends}"
-
-    def _when(self, moment: int) -> str:
-        return self._trace.when(moment)
-
-    def _ended_at(self, moment: int) -> str:
-        return f"{self._when(moment)} ({iso(moment)})"
-
-    def _story(self, place: str) -> _ServerStory:
-        """Empty where INFO is denied."""
-        server = next((server for server in self._store.redis.servers() if server.place == place), None)
-        if server is None:
-            return _ServerStory()
-        try:
-            info = Inspector(server).info()
-        except CheckoutError:
-            return _ServerStory()
-        uptime, evicted = info.integer("uptime_in_seconds"), info.integer("evicted_keys") or 0
-        reading = Reading(self._now, info.text("run_id") or "", {"evicted_keys": float(evicted)})
-        grown = reading.since(self._last_look.previous(COMMAND, place), "evicted_keys")
-        with suppress(OSError):  # the next look is then a first one
-            self._last_look.remember(COMMAND, place, reading)
-        started_at = None if uptime is None else self._now - uptime * 1000
-        lately = None if grown is None else int(grown)
-        return _ServerStory(started_at, info.text("maxmemory_policy") or "", evicted, lately)
+            checkout_id = self._trace.checkout_id
+            may_be_shown = checkout_id == self._given or not is_personal(checkout_id)
+            hint = typed(hint, checkout_id) if may_be_shown else REVEALING
+        return Answer(self._trace, cause, sentence, (*more, *known.lines()), hint, known.fields(), undo)
 
     def _has_copy(self) -> bool:
         return self._key is not None and self._key.is_copy
@@ -285,11 +92,16 @@ class _Explanation:
         if row is None or row.body is not None:
             return None
         more = ("Redis still has a copy, which no read believes",) if self._has_copy() else ()
-        when = self._ended_at(row.updated_at)
-        if row.previous_version is None:
+        when = self._evidence.ended_at(row.updated_at)
+        if row.previous_version is not None:
+            restore = typed("checkoutctl sessions restore {}", self._trace.checkout_id)
+            return self._say(Cause.DELETED, f"an external writer deleted it {when}", *more, hint=restore)
+        undo = self._evidence.undo_file
+        if undo is None:
+            more = (*more, "undo file: none here; the shop deleted it, or `sessions delete` elsewhere did")
             return self._say(Cause.DELETED, f"it was deleted {when}", *more)
-        restore = "checkoutctl sessions restore {}"
-        return self._say(Cause.DELETED, f"an external writer deleted it {when}", *more, hint=restore)
+        restore = typed("checkoutctl sessions restore {}", undo)
+        return self._say(Cause.DELETED, f"it was deleted {when}", *more, f"undo file: {undo}", hint=restore)
 
     def _waiting_for_database(self) -> Answer | None:
         key = self._key
@@ -306,7 +118,8 @@ class _Explanation:
         ended_at = created_at + int(self._store.settings.session_max_age * 1000)
         if ended_at > self._now:
             return None
-        return self._say(Cause.TOO_OLD, f"it reached its maximum age {self._ended_at(ended_at)}: no read returns it")
+        when = self._evidence.ended_at(ended_at)
+        return self._say(Cause.TOO_OLD, f"it reached its maximum age {when}: no read returns it")
 
     def _broken(self) -> Answer | None:
         key = self._key
@@ -382,34 +195,57 @@ class _Explanation:
         if key is None:
             return self._say(Cause.ALIVE, "it is alive in the database; what Redis has cannot be told now")
         if row.is_pending:
-            lacking = f"it is alive in the database, and Redis still lacks version {row.version}"
-            return self._say(Cause.WAITS_FOR_REDIS, lacking)
+            lacks = f"still lacks version {row.version}" if row.published_version else "never had it"
+            return self._say(Cause.WAITS_FOR_REDIS, f"it is alive in the database, and Redis {lacks}")
         if key.state is KeyState.CLAIMED:
             return self._say(Cause.ALIVE, "it is alive in the database, and a read is just bringing it to Redis")
+        return self._gone_from_redis(key, row)
+
+    def _gone_from_redis(self, key: KeyView, row: RowView) -> Answer:
+        """Of a session that Redis had, and has no longer before its time."""
         story = self._story(key.place)
-        if story.started_at is not None and story.started_at - ROUNDED > row.updated_at:
-            return self._say(
-                Cause.RESTARTED,
-                f"it is alive in the database; Redis was started {self._when(story.started_at)}, after its last "
-                "write, and came back without it",
-            )
-        if story.evicted:
+        began = "" if story.started_at is None else f"Redis was started {self._trace.when(story.started_at)}"
+        restarted = story.was_started_after(row.updated_at)
+        # What it brought back, or has got by a read since, it can only have lost since.
+        unread = story.was_started_after(row.expires_at - int(self._store.settings.session_ttl * 1000))
+        came_back = key.score is not None or bool(story.loaded) or (restarted and not unread)
+        if story.evicted and (not restarted or came_back or story.loaded is None):
+            sure = not restarted or came_back
+            or_lost = "" if sure else "; or it was not there any more after that start"
             return self._say(
                 Cause.EVICTED,
-                "it is alive in the database; Redis no longer has it before its time, and Redis has been evicting keys",
+                "it is alive in the database; Redis no longer has it before its time, and has been evicting keys since "
+                f"it was started {self._trace.when(story.started_at or self._now)}{or_lost}",
                 str(story),
             )
+        if restarted and not came_back:
+            return self._say(
+                Cause.RESTARTED,
+                f"it is alive in the database; {began}, after its last write, and came back without it",
+            )
+        if restarted:
+            return self._say(
+                Cause.RESTARTED,
+                f"it is alive in the database; {began}, after its last write, and no longer has it before its time: it "
+                "came back with older data, or another program has deleted the key since",
+            )
+        why = "whether it was restarted or evicts keys cannot be told" if not began else f"{began}, and evicted nothing"
         return self._say(
             Cause.ONLY_IN_DATABASE,
-            "it is alive in the database; in Redis its time ran out earlier, or somebody deleted the key there. "
-            "The next read brings it back",
+            f"it is alive in the database; Redis no longer has it before its time ({why}): another program has deleted "
+            "the key, or a failover has lost it. The next read brings it back",
         )
 
     def _ended(self) -> Answer | None:
-        if self._row is None:
+        row = self._row
+        if row is None:
             return None
-        when = self._ended_at(self._row.expires_at)
-        return self._say(Cause.EXPIRED, f"it expired {when}; its row waits for the next clean-up")
+        ended = f"it expired {self._evidence.ended_at(row.expires_at)}; its row is kept until the next clean-up"
+        if not row.published_version:
+            ended += ". It was never published to Redis"
+        elif row.is_pending:
+            ended += f". Redis never had its last version, {row.version}"
+        return self._say(Cause.EXPIRED, ended)
 
     def _left_over(self) -> Answer:
         key, away = self._key, self._trace.redis_away or self._trace.database_away
@@ -430,16 +266,17 @@ class _Explanation:
         )
 
     def _dangling(self, place: str, score: float) -> Answer:
-        if score <= self._now:
-            when = f"{self._when(int(score))} or later"
-            return self._say(
-                Cause.EXPIRED, f"it has expired, {when}; its entry in the index waits for the next clean-up"
-            )
         story = self._story(place)
+        if score <= self._now:
+            when = f"{self._trace.when(int(score))} or later"
+            or_evicted = ", unless it was evicted first" if story.evicted else ""
+            sentence = f"it has expired, {when}{or_evicted}; its entry in the index is kept until the next clean-up"
+            return self._say(Cause.EXPIRED, sentence, hint="checkoutctl sessions index check")
+        only = "only its entry in the index is left, before its time"
         if story.evicted:
-            lost = "it was evicted, or another program deleted it"
-            return self._say(
-                Cause.DANGLING, f"only its entry in the index is left, before its time: {lost}", str(story)
-            )
-        lost = "an external writer deleted the key, or its time ran out"
-        return self._say(Cause.DANGLING, f"only its entry in the index is left: {lost}")
+            lost = f"{only}: it was evicted, or another program deleted it"
+            return self._say(Cause.DANGLING, lost, str(story))
+        return self._say(Cause.DANGLING, f"{only}: another program deleted the key, or it was never published")
+
+    def _story(self, place: str) -> ServerStory:
+        return story_of(self._store, place, self._now, self._last_look)

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "setup",
-    place=10,
+    place=40,
     summary="Set everything up, and prove that it works.",
     example="checkoutctl setup --check",
     uses=(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from checkout_cli.commands.config.check import check as check_configuration
 from checkout_cli.commands.ping.explain import Attempt
 from checkout_cli.commands.setup import probe
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, DatabaseDenied, ExitCode, TablesRefused, TierUnavailable
+from checkout_cli.errors import AccessDenied, CheckoutError, DatabaseDenied, ExitCode, TablesRefused, TierUnavailable
 from checkout_cli.files import env_file
 from checkout_cli.files.env_file import EnvFilePlan
 from checkout_cli.servers.installation import CLIENTS, SERVERS
@@ -109,6 +109,12 @@ class Setup:
         """Some round trips to Redis."""
         return Attempt.made(self.settings, self.machine, PINGS)
 
+    @property
+    def is_denied(self) -> bool:
+        """Whether a Redis is there, and denies us access."""
+        failure = self.attempt.summary.failure
+        return failure is not None and isinstance(failure.error, AccessDenied)
+
     def finding(self, name: str) -> Finding:
         """The finding of a check, which runs once."""
         if name not in self._findings:
@@ -141,13 +147,14 @@ class Setup:
             yield "checkoutctl config check"
         if failed:
             yield "checkoutctl setup" + ("" if self.looked_only else "    (again, when that is fixed)")
-            if "redis" in failed and not failed & {"settings", "database", "probe database"}:
+            is_missing = "redis" in failed and checks["redis"].exit_code is not ExitCode.DENIED
+            if is_missing and not failed & {"settings", "database", "probe database"}:
                 yield "checkoutctl health    (until then, sessions live in the database)"
                 yield "checkoutctl demo    (the whole tour on an embedded server, without a Redis)"
         else:
             yield "checkoutctl health    (what each tier says)"
             yield "checkoutctl sessions list"
-            yield "checkoutctl cleanup --expired    (for crontab)"
+            yield "checkoutctl cron install    (clean-up, sync and health, every five minutes)"
 
 
 CHECKS: Checks[Callable[[Setup], Finding]] = Checks("setup")
@@ -163,6 +170,8 @@ def server_installed(setup: Setup) -> Finding:
     if servers := [str(program) for program in here.programs if program.name in SERVERS]:
         return ok(", ".join(servers))
     redis = setup.finding("redis")
+    if redis.status is Status.CRIT and redis.exit_code is ExitCode.DENIED:
+        raise Skip("none on PATH, and none needed: a server is there, and denies access")
     if redis.status is Status.CRIT:
         return warn(f"none on PATH ({here.system.name})", here.install_command)
     reason = redis.evidence if redis.status is Status.SKIPPED else f"{setup.settings.redis_place} answers"
@@ -188,7 +197,7 @@ def environment_file(setup: Setup) -> Finding:
     A set-up appends what is missing, after it has shown it; it changes no line that is there.
     """
     plan = setup.plan
-    elsewhere = f"; left in .env: {', '.join(plan.elsewhere)}" if plan.elsewhere else ""
+    elsewhere = "".join(f"; left in {name}: {', '.join(names)}" for name, names in plan.elsewhere.items())
     if not plan.changes:
         return ok(f"{plan.path.name} is complete{elsewhere}")
     if plan.obstacle:
@@ -223,6 +232,8 @@ def redis(setup: Setup) -> Finding:
     from checkout_cli.store.redis.admin import RedisAdmin
 
     found = setup.attempt.finding()
+    if setup.is_denied:
+        return replace(found, exit_code=ExitCode.DENIED)
     if found.status is Status.CRIT or not setup.settings.is_cluster:
         return found
     with closing(RedisAdmin(setup.settings)) as tier:
@@ -239,6 +250,7 @@ def database(setup: Setup) -> Finding:
 
     A set-up creates and upgrades them; all rows are kept.
     """
+    from checkout_cli.commands.doctor.database import encoding_finding
     from checkout_cli.store.database.admin import DatabaseAdmin
 
     place = setup.settings.database_place
@@ -247,6 +259,10 @@ def database(setup: Setup) -> Finding:
             done = None if setup.looked_only else tier.upgrade_schema()
             if done is not None:
                 setup.changed.append("database schema")
+            encoding = encoding_finding(tier) if done is not None or tier.schema_present() else None
+            if encoding is not None and encoding.status is not Status.OK:
+                return replace(encoding, evidence=f"{place}: {encoding.evidence}")
+            if done is not None:
                 made = "schema created" if not done.before else "what was missing of the schema created"
                 upgraded = f"schema upgraded from version {done.before} to {done.after}, all rows kept"
                 return ok(f"{place}: {upgraded if done.before and done.before != done.after else made}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from checkout_cli.commands.setup.setup import SetupReport
 from checkout_cli.files.env_file import EnvFilePlan
 from checkout_cli.terminal.checks import with_fixes
 from checkout_cli.terminal.document import document
-from checkout_cli.terminal.output import columns_of, narrate, write_json, write_table
+from checkout_cli.terminal.output import columns_of, leave_next_out, narrate, write_json, write_table
 
 _COLUMNS = columns_of("check", "status", "what was found, and what to do")
 
 
-def show_report(report: SetupReport, plan: EnvFilePlan, *, as_json: bool) -> None:
+def show_report(report: SetupReport, plan: EnvFilePlan, assumed: Sequence[str] = (), *, as_json: bool) -> None:
     """The checks as a table, each failed one with its fix below it; then, on stderr, what to do next."""
     if as_json:
         write_json(
@@ -19,6 +21,7 @@ def show_report(report: SetupReport, plan: EnvFilePlan, *, as_json: bool) -> Non
                 "status": "failed" if report.exit_code else "ok",
                 "lookedOnly": report.looked_only,
                 "changed": list(report.changed),
+                "assumed": list(assumed),
                 "envFile": document(plan),
                 "checks": [
                     {"id": name, **document(found, "status evidence fix?")} for name, found in report.checks.items()
@@ -31,6 +34,7 @@ def show_report(report: SetupReport, plan: EnvFilePlan, *, as_json: bool) -> Non
     write_table(_COLUMNS, list(with_fixes(rows)))
     if not report.looked_only:
         narrate("changed: " + ", ".join(report.changed) if report.changed else "everything was in place already")
+    leave_next_out()
     narrate("next:")
     for step in report.next_steps:
         narrate(f"  {step}")

@@ -2,7 +2,7 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "slowlog",
-    place=52,
+    place=32,
     summary="Show which commands took Redis long.",
     example="checkoutctl slowlog --limit 100",
     uses=(

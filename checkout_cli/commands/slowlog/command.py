@@ -28,6 +28,7 @@ def slowlog(
     from checkout_cli.commands.slowlog.view import describe_reset, show_emptied, show_slow_log
     from checkout_cli.errors import InvalidInput
     from checkout_cli.terminal.prompt import confirm
+    from checkout_cli.typed import typed
 
     if (yes or dry_run) and not reset:
         raise InvalidInput("--yes and --dry-run are about --reset", hint="checkoutctl slowlog --reset --dry-run")
@@ -35,7 +36,7 @@ def slowlog(
     if reset and shape not in {"table", "json"}:
         raise InvalidInput(
             f"--output {shape} is about the entries, and --reset drops them",
-            hint=f"checkoutctl slowlog --output {shape}",
+            hint=typed("checkoutctl slowlog --output {}", shape),
         )
     with current().redis(timeout) as redis:
         if not reset:

@@ -11,6 +11,7 @@ from checkout_cli.servers.command_shape import CommandShape, shape_of
 from checkout_cli.servers.inspection import Inspector, SlowCommand, missing_grant
 from checkout_cli.servers.per_server import Partial, PerServer, of_each_server
 from checkout_cli.store.redis.admin import RedisAdmin
+from checkout_cli.store.redis.clients import name_shown
 
 _MOST_ARGUMENTS = 32
 """The arguments that a server keeps of a command; the last of them then counts the others."""
@@ -23,7 +24,7 @@ class Entry:
 
     JSON_KEYS = (
         "number at@ durationMs=seconds command=shape.name key=shape.key family=shape.family "
-        "otherArguments=shape.others client?"
+        "otherArguments=shape.others client? clientName?=client_name"
     )
 
     place: str
@@ -32,6 +33,7 @@ class Entry:
     seconds: float
     shape: CommandShape
     client: str
+    client_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,4 +137,5 @@ def _entry(place: str, command: SlowCommand) -> Entry:
     more = _MORE.fullmatch(words[-1]) if len(words) == _MOST_ARGUMENTS else None
     if more is not None:
         shape = replace(shape, others=shape.others - 1 + int(more[1]))
-    return Entry(place, command.number, command.at, command.microseconds / 1_000_000, shape, command.client)
+    took = command.microseconds / 1_000_000
+    return Entry(place, command.number, command.at, took, shape, command.client, name_shown(command.client_name))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from checkout_cli.commands.ping.view import milliseconds
 from checkout_cli.commands.slowlog.slowlog import Emptied, Entry, ServerSlowLog
 from checkout_cli.servers.per_server import PerServer
+from checkout_cli.store.redis.clients import described
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.key_names import key_shown
 from checkout_cli.terminal.listing import Listing
@@ -20,11 +21,14 @@ from checkout_cli.terminal.output import (
     write_line,
     write_table,
 )
+from checkout_cli.terminal.safe import safe
 from checkout_cli.units import span
 
 _TOTALS = columns_of("command", "keys", "#calls", "#total ms", "#longest ms", "#share")
-_ENTRIES = columns_of("#age", "#ms", "command", "key", "others")
+_ENTRIES = columns_of("#age", "#ms", "command", "key", "others", "client")
 _CSV = ("server", "number", "at", "durationMs", "command", "key", "family", "otherArguments", "client")
+_MOST_CALLERS = 3
+"""Clients that a warning names."""
 _HIGH = 1.0
 """Seconds: with such a threshold hardly anything is ever logged."""
 _ENABLE = "redis-cli CONFIG SET slowlog-log-slower-than 10000"
@@ -88,7 +92,11 @@ def _settings(server: ServerSlowLog) -> str:
 def _row(entry: Entry, now: int) -> tuple[str, ...]:
     shape = entry.shape
     key = "" if shape.key is None else key_shown(shape.key)
-    return span(now - entry.at), milliseconds(entry.seconds), shape.name, key, f"+{shape.others}"
+    return span(now - entry.at), milliseconds(entry.seconds), shape.name, key, f"+{shape.others}", _client(entry)
+
+
+def _client(entry: Entry) -> str:
+    return safe(described(entry.client, entry.client_name))
 
 
 def _warn(server: ServerSlowLog) -> None:
@@ -96,8 +104,10 @@ def _warn(server: ServerSlowLog) -> None:
         warn(f"the slow log is off; next: {_ENABLE}")
     elif server.threshold is not None and server.threshold >= _HIGH:
         warn(f"only what takes {server.threshold:g} s or more is logged; next: {_ENABLE}")
-    if any(entry.shape.name == "KEYS" for entry in server.entries):
-        warn("somebody uses KEYS, which keeps every shopper waiting: SCAN does the same in small steps")
+    if callers := dict.fromkeys(_client(entry) for entry in server.entries if entry.shape.name == "KEYS"):
+        named = ", ".join(list(filter(None, callers))[:_MOST_CALLERS])
+        by = f" ({named})" if named else ""
+        warn(f"somebody uses KEYS{by}, which keeps every shopper waiting: SCAN does the same in small steps")
 
 
 def describe_reset(lengths: Mapping[str, int]) -> str:

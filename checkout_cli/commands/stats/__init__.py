@@ -2,8 +2,8 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "stats",
-    place=41,
+    place=22,
     summary="Show how checkouts went in the last minutes.",
     example="checkoutctl stats --since 60m --watch 5",
-    uses=(Use("", "reader", "minutes:hgetall", "IDENTITY STATUSES", run="--by status"),),
+    uses=(Use("", "reader", "minutes:hlen,hgetall", "IDENTITY STATUSES minutes:memory|usage", run="--by status"),),
 )

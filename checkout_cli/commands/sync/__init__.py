@@ -2,11 +2,17 @@ from checkout_cli.commands.record import Command, Use
 
 RECORD = Command(
     "sync",
-    place=31,
+    place=15,
     summary="Hand over what Redis and the database lack of each other.",
     example="checkoutctl sync --quiet --max-seconds 50",
     uses=(
         Use("--dry-run", "reader", "WAITING", "IDENTITY"),
-        Use("", "operator", "WAITING PUBLISH FLUSH LIST sessions:getrange", "IDENTITY NOTE jobs:get,set", "HAND_OVER"),
+        Use(
+            "",
+            "operator",
+            "WAITING PUBLISH FLUSH LIST sessions:getrange",
+            "COUNT IDENTITY NOTE jobs:getrange,set",
+            "HAND_OVER",
+        ),
     ),
 )

@@ -37,6 +37,12 @@ class Conflicts:
     def exit_code(self) -> ExitCode:
         return ExitCode.FINDING if self.number else ExitCode.OK
 
+    @property
+    def next_step(self) -> str:
+        if not self.conflicts:
+            return "checkoutctl sync --conflicts"
+        return typed("checkoutctl sync --resolve {} --keep {}", self.conflicts[0].write_id, self.keep)
+
 
 @dataclass(frozen=True)
 class Resolution:

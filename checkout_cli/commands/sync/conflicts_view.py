@@ -13,10 +13,9 @@ from checkout_cli.session import decode
 from checkout_cli.store.database.flush_log import Conflict
 from checkout_cli.terminal.csv_writer import write_csv
 from checkout_cli.terminal.document import document
-from checkout_cli.terminal.masking import fields_shown
+from checkout_cli.terminal.masking import OTHER, fields_shown, id_shown
 from checkout_cli.terminal.output import columns_of, narrate, write, write_json, write_line, write_ndjson, write_table
 from checkout_cli.terminal.safe import safe
-from checkout_cli.typed import typed
 from checkout_cli.units import span
 
 _CONFLICT = "writeId checkoutId source result detectedAt@ baseVersion foundVersion"
@@ -45,21 +44,18 @@ def show_conflicts(found: Conflicts, output: str, *, reveal: bool) -> None:
         return
     if found.number > len(found.conflicts):
         narrate(f"the newest {len(found.conflicts):,} of {found.number:,}: --limit")
-    write_id = found.conflicts[0].write_id
-    if command := typed("checkoutctl sync --resolve {} --keep {} --dry-run", write_id, found.keep):
-        narrate(f"  next: {command}")
 
 
 def _show_tables(found: Conflicts, reveal: bool) -> None:
     for place, conflict in enumerate(found.conflicts):
         if place:
             write_line()
-        write_line(safe(_title(conflict, found.now)))
+        write_line(safe(_title(conflict, found.now, reveal=reveal)))
         rows = [(field, _text(one), _text(other)) for field, one, other in differences(conflict, reveal=reveal)]
         write_table(_SIDES, rows or [("(no field differs)", "", "")])
 
 
-def _title(conflict: Conflict, now: int) -> str:
+def _title(conflict: Conflict, now: int, *, reveal: bool = False) -> str:
     base = f"version {conflict.base_version:,}" if conflict.base_version else "nothing"
     if conflict.found_version is None:
         found = "the database had no such session"
@@ -69,7 +65,8 @@ def _title(conflict: Conflict, now: int) -> str:
         found = f"the database had version {conflict.found_version:,}"
     result = "" if conflict.result == "conflict" else f"; {conflict.result}"
     return (
-        f"write {conflict.write_id} of session {conflict.checkout_id}, from {_SOURCES[conflict.source]}, "
+        f"write {conflict.write_id} of session {id_shown(conflict.checkout_id, reveal=reveal)}, "
+        f"from {_SOURCES.get(conflict.source, OTHER)}, "
         f"{span(now - conflict.detected_at)} ago: it grew from {base}, and {found}{result}"
     )
 
@@ -81,6 +78,7 @@ def _conflict_document(conflict: Conflict, reveal: bool) -> dict[str, Any]:
     found, written = _database_fields(conflict), conflict.fields
     return {
         **document(conflict, _CONFLICT),
+        "checkoutId": id_shown(conflict.checkout_id, reveal=reveal),
         "deleted": conflict.found_version is not None and conflict.found_body is None,
         "differences": [
             {"field": field, "database": _or_null(one), "written": _or_null(other)}

@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from checkout_cli.errors import (
+    AccessDenied,
     CheckoutError,
     DatabaseUnavailable,
     ExitCode,
+    NotStorable,
     RedisUnavailable,
     SessionCorrupt,
     SlotMoving,
@@ -27,6 +29,7 @@ from checkout_cli.jobs.bounded_run import BoundedRun, Ended, Step, Stopped
 from checkout_cli.jobs.heartbeat import beat, remembered
 from checkout_cli.store.backlog import MOST_COUNTED, PAGE, Backlog, Row, Waiting
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.database_only import DatabaseOnly, database_only
 from checkout_cli.store.lease import GRACE
 from checkout_cli.store.protocol.publishing import Outcome
 from checkout_cli.store.records import Record
@@ -126,6 +129,7 @@ class SyncReport(Ended):
 
     ``to_redis``, ``to_database`` and ``conflicts`` are what was found at first, ``None`` where a tier was unavailable.
     ``already``: Redis had it. ``not_needed``: Redis has no copy that could be old. ``external`` writes were taken in.
+    ``database_only`` are sessions that Redis lacks, each of which its next read publishes.
     ``disputed`` went to the conflict log. ``lost``: gone from Redis, or overwritten there, before the database had it.
     ``stuck`` names some of the ``stuck_number``.
     """
@@ -134,7 +138,7 @@ class SyncReport(Ended):
         "dryRun pending{ toRedis=redis_waits toDatabase=database_waits conflicts } "
         "handedOver{ toRedis{ published already notNeeded expired } toDatabase{ flushed lost } "
         "externalWrites{ takenIn=external } conflicts=disputed } "
-        "stuck{ count=stuck_number } finished unreachable"
+        "stuck{ count=stuck_number } databaseOnly=database_only.number finished unreachable"
     )
 
     now: int
@@ -150,6 +154,7 @@ class SyncReport(Ended):
     external: int = 0
     disputed: int = 0
     lost: int = 0
+    database_only: DatabaseOnly = field(default_factory=DatabaseOnly)
     stuck: list[Stuck] = field(default_factory=list)
     stuck_number: int = 0
     unreachable: list[TierUnavailable] = field(default_factory=list)
@@ -174,6 +179,15 @@ class SyncReport(Ended):
         waiting = self.dry_run and any(side is not None and side.number for side in (self.to_redis, self.to_database))
         left = self.unreachable or self.stuck_number or not self.finished or waiting
         return ExitCode.FINDING if left or self.conflicts or self.disputed else ExitCode.OK
+
+    @property
+    def next_step(self) -> str:
+        if self.unreachable:
+            return self.unreachable[0].next_step
+        if self.stuck_number:
+            return "checkoutctl sessions list --tier redis --status unreadable"
+        waiting = self.dry_run and (self.redis_waits() or self.database_waits())
+        return "checkoutctl sync" if waiting or not self.finished else "checkoutctl sync --conflicts"
 
 
 def _aged(side: Waiting | None, now: int) -> dict[str, Any] | None:
@@ -213,7 +227,18 @@ class _Sync:
             done, finished = report.synced, report.finished and not report.unreachable
             beat(self._store, JOB, seconds=self._run.seconds, finished=finished, sessions=done, cursor=self._cursor)
         self._store.notes.write_down()
+        report.database_only = self._left_out()
         return report
+
+    def _left_out(self) -> DatabaseOnly:
+        """What no sync brings to Redis, because no old copy there could be served."""
+        store = self._store
+        if not store.settings.enable_checkout_sessions or self._report.unreachable:
+            return DatabaseOnly()
+        try:
+            return database_only(store.redis, store.database, store.index, store.clock.wall())
+        except (TierUnavailable, AccessDenied):  # only a hint is lost
+            return DatabaseOnly()
 
     def _look(self) -> None:
         report = self._report
@@ -254,7 +279,7 @@ class _Sync:
         flush = self._store.publisher.flush_seen if is_dirty else self._store.publisher.settle_seen
         try:
             flushed = flush(checkout_id, look)
-        except (SessionCorrupt, SlotMoving) as error:
+        except (SessionCorrupt, SlotMoving, NotStorable) as error:
             self._cannot(checkout_id, error)
             return
         if flushed is not None:
@@ -301,7 +326,7 @@ class _Sync:
         for record in self._as_long_as_redis_has_it(list(rows.values()), now):
             try:
                 outcome = self._store.publisher.bring(record, Opened(None, identities[record.checkout_id]))
-            except (SessionCorrupt, SlotMoving) as error:
+            except (SessionCorrupt, SlotMoving, NotStorable) as error:
                 self._cannot(record.checkout_id, error)
             else:
                 self._note(record, outcome, now)

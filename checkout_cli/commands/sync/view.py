@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from checkout_cli.commands.sync.sync import PendingCounts, Stuck, SyncReport
 from checkout_cli.store.backlog import Waiting
+from checkout_cli.store.database_only import PUBLISH
 from checkout_cli.terminal.document import document
 from checkout_cli.terminal.output import (
     narrate,
@@ -62,8 +63,6 @@ def show_sync(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
             write_line(line)
     for problem in _problems(report):
         warn(problem)
-    if hints := [away.hint for away in report.unreachable if away.hint]:
-        narrate(f"  next: {hints[0]}")
 
 
 def _lines(report: SyncReport) -> Iterator[str]:
@@ -80,11 +79,15 @@ def _lines(report: SyncReport) -> Iterator[str]:
     published = (
         (report.published, "published"),
         (report.already, "there already"),
-        (report.not_needed, "without a copy there"),
+        (report.not_needed, "settled without a copy there"),
         (report.expired, "expired"),
     )
     if details := ", ".join(f"{number:,} {kind}" for number, kind in published if number):
         yield f"synced to Redis: {details}"
+    if report.database_only.number:
+        number = f"{report.database_only.number:,}{'' if report.database_only.exact else ' or more'}"
+        are = "is" if report.database_only.number == 1 else "are"
+        yield f"settled; {number} {are} published at their next read, or now: {PUBLISH}"
     if not report.finished:
         yield "stopped before the end: the next run goes on"
 
@@ -116,7 +119,7 @@ def _problems(report: SyncReport) -> Iterator[str]:
         yield f"{_counted(report.stuck_number)} cannot be synced: {named}{rest}"
     conflicts = (report.conflicts or 0) + report.disputed
     if conflicts:
-        yield f"{_waits(conflicts, 'conflict')} for a person; checkoutctl sync --conflicts"
+        yield f"{_waits(conflicts, 'conflict')} for a person"
 
 
 def _named_stuck(report: SyncReport) -> list[Stuck]:

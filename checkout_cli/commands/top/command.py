@@ -37,7 +37,8 @@ def top(
             show_top(look, as_json=as_json)
             return look.snapshot.health
         from checkout_cli.commands.top.screen_view import needs_terminal, run
+        from checkout_cli.terminal.log import logs_to_terminal
 
-        needs_terminal(logs_to_stderr=bool(store.settings.debug and not store.settings.log_file))
+        needs_terminal(logs_to_terminal=logs_to_terminal(store.settings))
         run(looking.look, interval)
     return None

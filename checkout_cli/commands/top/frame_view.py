@@ -9,7 +9,7 @@ from rich.text import Text
 
 from checkout_cli.commands.health.health import HealthReport
 from checkout_cli.commands.health.snapshot import MINUTES
-from checkout_cli.commands.health.view import STYLES, health_rows, next_steps, sessions_text
+from checkout_cli.commands.health.view import STYLES, health_rows, sessions_text
 from checkout_cli.commands.memory.show import MemoryLook
 from checkout_cli.commands.memory.view import bar, full_in, signed_size
 from checkout_cli.commands.ping.view import milliseconds
@@ -50,7 +50,7 @@ def frame(look: TopLook, room: Room, notes: Sequence[str] = (), foot: Text | Non
     blocks = [
         _head(look.snapshot.health, notes),
         [*_memory(look.memory, room), *_sessions(look)],
-        [*_minutes(look.snapshot.report, room), *_caches(look.snapshot.report)],
+        [*_minutes(look.snapshot.report, room), *_caches(look.snapshot.report), *_tiers(look.snapshot.report)],
     ]
     lists = [_ending(look), _slow(look)]
     height = None if room.height is None else max(room.height - (foot is not None), 1)
@@ -106,7 +106,7 @@ def _head(health: HealthReport, notes: Sequence[str]) -> Lines:
         _line(name, (state.ljust(_NAME + 2), STYLES[state]), latency.rjust(9), f"  {safe(note)}")
         for name, state, latency, note in health_rows(health)
     ]
-    steps = [_line("next", (safe(step), "bold")) for step in next_steps(health)]
+    steps = [_line("next", (safe(health.next_step), "bold"))] if health.next_step else []
     wrong = health.configuration.problems if health.configuration else ()
     return [title, *tiers, *(_line("wrong", safe(problem)) for problem in wrong), *steps]
 
@@ -184,6 +184,22 @@ def _caches(report: StatisticsReport | None) -> Lines:
         for name, counts in report.caches.items()
     ]
     return [_line("cache hits", ",  ".join(rates))]
+
+
+def _tiers(report: StatisticsReport | None) -> Lines:
+    """Which tiers answered reads and acknowledged writes; without Redis among them, in yellow."""
+    if report is None or report.tiers is None:
+        return []
+    tiers = report.tiers
+    parts: list[str | tuple[str, str]] = []
+    for kind, counts in (("reads", tiers.reads), ("writes", tiers.writes)):
+        shares = [f"{tier} {percentage(tiers.share(kind, tier))}" for tier, number in counts.items() if number]
+        text = f"{kind} {', '.join(shares) or 'none'}{';  ' if kind == 'reads' else ''}"
+        is_odd = bool(shares) and kind == "reads" and (tiers.share(kind, "redis") or 0) < 0.5
+        parts.append((text, "yellow") if is_odd else text)
+    if tiers.unpublished:
+        parts.append((f" ({tiers.unpublished:,} not in Redis at first)", "yellow"))
+    return [_line("by tier", *parts)]
 
 
 # Lists

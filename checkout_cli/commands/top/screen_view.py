@@ -42,11 +42,11 @@ HELP = (
 )
 
 
-def needs_terminal(*, logs_to_stderr: bool) -> None:
+def needs_terminal(*, logs_to_terminal: bool) -> None:
     """Raise :class:`InvalidInput` without a terminal, or where the log would be written over the view."""
     if not is_terminal(sys.stdout) or os.environ.get("TERM", "") in {"", "dumb", "unknown"}:
         raise InvalidInput("a live view needs a terminal", hint="checkoutctl top --once")
-    if logs_to_stderr and is_terminal(sys.stderr):
+    if logs_to_terminal:
         raise InvalidInput("the log would be written over the view", hint="LOG_FILE=top.log checkoutctl top")
 
 

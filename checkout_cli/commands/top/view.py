@@ -13,7 +13,7 @@ from checkout_cli.commands.stats.stats import StatisticsLook
 from checkout_cli.commands.top.frame_view import Room, frame
 from checkout_cli.commands.top.top import TopLook
 from checkout_cli.terminal.document import document as document_of
-from checkout_cli.terminal.output import console, is_terminal, show, write_json, write_line
+from checkout_cli.terminal.output import console, is_terminal, leave_next_out, show, write_json, write_line
 
 _MEMORY = (
     "server=place usedBytes=used limitBytes=limit fullness:4 growthBytesPerMinute=growth.size_per_minute:0 "
@@ -26,6 +26,7 @@ def show_top(look: TopLook, *, as_json: bool = False) -> None:
     """One frame on stdout, in lines that only a terminal cuts."""
     if as_json:
         write_json(document(look))
+        leave_next_out()  # it is in the document
     elif is_terminal(sys.stdout):
         show(Text("\n").join(frame(look, Room(console().width))))
     else:

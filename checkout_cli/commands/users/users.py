@@ -31,6 +31,10 @@ class FoundUser:
     def exit_code(self) -> ExitCode:
         return ExitCode.OK if self.user.problem is None else ExitCode.FINDING
 
+    @property
+    def next_step(self) -> str:
+        return "checkoutctl doctor --only privacy"
+
 
 def list_users(
     store: CheckoutStore, run: BoundedRun | None = None, *, limit: int = 50, cursor: str = FIRST_CURSOR

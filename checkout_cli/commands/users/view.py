@@ -10,7 +10,7 @@ from checkout_cli.jobs.key_scan import KeyScan
 from checkout_cli.session import iso, milliseconds_of
 from checkout_cli.terminal.document import document as document_of
 from checkout_cli.terminal.listing import Listing, going_on
-from checkout_cli.terminal.masking import value_shown
+from checkout_cli.terminal.masking import MASKED, value_shown
 from checkout_cli.terminal.output import columns_of, warn, write_json, write_table
 from checkout_cli.units import span
 
@@ -47,6 +47,7 @@ def show_list(found: KeyScan[User], output: str, *, reveal: bool = False) -> Non
         row=lambda user: _row(user, found.now, reveal),
         document=lambda user: document(user, found.now, reveal=reveal),
         id_of=lambda user: id_shown(user, reveal=reveal),
+        is_left_out=lambda user: not reveal and id_shown(user, reveal=False) == MASKED,
         csv=_CSV,
         nothing=f"no users are tracked{'' if found.cursor is None else ' as far as was looked'}",
         more=lambda: {**document_of(found), "revealed": reveal},

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, delete, event, func, select, tuple_
@@ -17,11 +16,13 @@ from sqlalchemy.engine import Connection
 
 from checkout_cli.config.addresses import is_loopback
 from checkout_cli.errors import SchemaOutdated
-from checkout_cli.keys import is_accepted_id
+from checkout_cli.keys import beginning_of_ids, is_accepted_id
 from checkout_cli.session import PaymentStatus
 from checkout_cli.store.database import migrations, schema
-from checkout_cli.store.database.engine import create_file, insert_of, make_engine, schema_of, transaction
+from checkout_cli.store.database.account import insist_on_writes
+from checkout_cli.store.database.engine import create_file, insert_of, make_engine, transaction
 from checkout_cli.store.database.own_tables import own_tables
+from checkout_cli.store.database.places import schema_of
 from checkout_cli.store.database.schema import locks, sessions, totals
 from checkout_cli.store.database.tier import COLUMNS, COUNTED, FOREIGN, DatabaseTier, record_of
 from checkout_cli.store.records import Record, Totals
@@ -82,12 +83,14 @@ class DatabaseAdmin(DatabaseTier):
     def prove_write(self) -> None:
         """Commit a row and its deletion at once: locks, a full disk and a read-only database refuse that.
 
-        The breaker hears nothing of it: what cannot be written can still be read.
+        Raises ``ReadOnlyAccount`` where that says nothing of the shop. The breaker hears nothing of it: what cannot be
+        written can still be read.
         """
         if not self._tables_are_ours:
             self.ping()
         probe = f"probe:{secrets.token_hex(8)}"
         with transaction(self._engine) as connection:
+            insist_on_writes(connection)
             connection.execute(locks.insert().values(job=probe, owner="", expires_at=0))
             connection.execute(delete(locks).where(locks.c.job == probe))
 
@@ -109,7 +112,7 @@ class DatabaseAdmin(DatabaseTier):
             return None
         sqlite = self._engine.dialect.name == "sqlite"
         patience = migrations.PATIENCE if sqlite else migrations.LONGEST
-        engine = make_engine(replace(self._settings, database_timeout=patience))
+        engine = make_engine(self._settings, timeout=patience)
         try:
             done = migrations.upgrade(engine, max(self._settings.database_timeout, LOCK_TIMEOUT))
         finally:
@@ -130,8 +133,9 @@ class DatabaseAdmin(DatabaseTier):
 
     def present(self, checkout_ids: Sequence[str]) -> set[str]:
         """The ids that have a row, living or a tombstone."""
-        statement = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(checkout_ids))
-        return {row.checkout_id for row in self.rows(statement)} if checkout_ids else set()
+        possible = list(filter(is_accepted_id, checkout_ids))
+        statement = select(sessions.c.checkout_id).where(sessions.c.checkout_id.in_(possible))
+        return {row.checkout_id for row in self.rows(statement)} if possible else set()
 
     def newest(self) -> Iterator[list[Record]]:
         """All live rows, the last to expire first, in pages."""
@@ -153,6 +157,8 @@ class DatabaseAdmin(DatabaseTier):
 
     def matching(self, prefix: str, limit: int) -> list[str]:
         """Ids of live rows that begin with ``prefix``."""
+        if not beginning_of_ids(prefix):
+            return []
         matching = _LIVING.where(sessions.c.checkout_id.startswith(prefix, autoescape=True))
         return [row.checkout_id for row in self.rows(matching.limit(limit))]
 
@@ -161,13 +167,13 @@ class DatabaseAdmin(DatabaseTier):
         return self._ending(lambda end: end > now)
 
     def _ending(self, wanted: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> int:
-        with self.transaction() as connection:
+        with self.snapshot() as connection:
             rows, buried = (connection.execute(statement).scalar_one() for statement in by_end(wanted, func.count()))
         return int(rows - buried)
 
     def totals(self) -> Totals:
         """How many sessions were ever created, completed and failed: the rows, and those that clean-ups removed."""
-        with self.transaction() as connection:
+        with self.snapshot() as connection:
             removed = {row.name: row.number for row in connection.execute(select(totals))}
             present = _tally(connection.execute(_TALLY))
         return Totals(**{name: removed.get(name, 0) + number for name, number in present.items()})
@@ -211,10 +217,18 @@ class DatabaseAdmin(DatabaseTier):
 
     def deleted_body(self, checkout_id: str) -> Record | None:
         """What an external writer deleted, with the tombstone's version and write id; else ``None``."""
+        if not is_accepted_id(checkout_id):
+            return None
         columns = [sessions.c.previous_body.label("body") if column.name == "body" else column for column in COLUMNS]
         kept = sessions.c.body.is_(None), sessions.c.previous_body.is_not(None)
         rows = self.rows(select(*columns).where(sessions.c.checkout_id == checkout_id, *kept))
         return record_of(rows[0]) if rows else None
+
+    def deleted_by_others(self, prefix: str, limit: int) -> list[str]:
+        """Ids that begin with ``prefix``, of those that :meth:`deleted_body` knows."""
+        kept = sessions.c.body.is_(None), sessions.c.previous_body.is_not(None)
+        begins = sessions.c.checkout_id.startswith(prefix, autoescape=True)
+        return [row.checkout_id for row in self.rows(select(sessions.c.checkout_id).where(*kept, begins).limit(limit))]
 
     # Clean-up
 

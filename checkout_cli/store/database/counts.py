@@ -39,7 +39,7 @@ class DatabaseCounts:
 
     def by_minute(self, since: int, until: int) -> dict[int, MinuteCounts]:
         """The counts of each minute (since the epoch) from ``since`` (ms) to before ``until`` (ms)."""
-        with self._database.transaction() as connection:
+        with self._database.snapshot() as connection:
             created = {row.minute: row.number for row in connection.execute(_created(since, until))}
             ended = {minute: numbers for minute, *numbers in connection.execute(_ended(since, until))}
         minutes = created.keys() | ended.keys()
@@ -63,7 +63,7 @@ class DatabaseCounts:
         """Sessions alive at ``now`` (ms) by their payment status; ``other`` for unknown ones."""
         unended, buried = by_end(lambda end: end > now, sessions.c.status, func.count().label("number"))
         found: Counter[str] = Counter()
-        with self._database.transaction() as connection:
+        with self._database.snapshot() as connection:
             for statement, sign in ((unended, 1), (buried, -1)):
                 for row in connection.execute(statement.group_by(sessions.c.status)):
                     found[row.status] += sign * row.number

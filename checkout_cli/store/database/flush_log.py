@@ -27,6 +27,9 @@ from checkout_cli.store.protocol.row import Row
 from checkout_cli.store.protocol.value import Value, digest_of
 from checkout_cli.store.records import Record
 
+LONGEST_WRITE_ID = 64
+"""Characters of the column."""
+
 
 class Source(StrEnum):
     """Where a write was before the database had it."""
@@ -195,11 +198,15 @@ class FlushLog:
 
     def conflicts_named(self, beginning: str) -> list[Conflict]:
         """At most three conflicts whose write id begins with ``beginning``."""
+        if not _is_write_id(beginning):
+            return []
         named = select(conflicts).where(conflicts.c.write_id.startswith(beginning, autoescape=True)).limit(3)
         return list(map(_conflict, self._database.rows(named)))
 
     def resolve(self, write_id: str) -> bool:
         """Forget a resolved conflict; false where it was forgotten already."""
+        if not _is_write_id(write_id):
+            return False
         with self._database.transaction() as connection:
             return connection.execute(delete(conflicts).where(conflicts.c.write_id == write_id)).rowcount == 1
 
@@ -224,6 +231,11 @@ _SEVERAL = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkou
 _KNOWN = select(flushes.c.token, flushes.c.number, flushes.c.result).where(
     flushes.c.token.in_(bindparam("tokens", expanding=True))
 )
+
+
+def _is_write_id(text: object) -> bool:
+    """Whether a write id can be so, or begin so; anything else may be no text for a database."""
+    return isinstance(text, str) and len(text) <= LONGEST_WRITE_ID and text.isascii() and text.isprintable()
 
 
 def _row(row: Any) -> Row:

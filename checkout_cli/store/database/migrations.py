@@ -15,8 +15,10 @@ from sqlalchemy.schema import CreateSchema
 
 from checkout_cli.errors import DatabaseDenied
 from checkout_cli.store.database import schema
-from checkout_cli.store.database.engine import place_of, schema_of, schema_statements, transaction
+from checkout_cli.store.database.engine import transaction
+from checkout_cli.store.database.failures import schema_statements
 from checkout_cli.store.database.own_tables import own_tables
+from checkout_cli.store.database.places import place_of, schema_of
 from checkout_cli.store.database.schema import PROGRAM, metadata, versions
 
 PATIENCE = 30.0

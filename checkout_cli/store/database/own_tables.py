@@ -5,7 +5,6 @@ Databases are shared with shops, so no statement names a table that the catalogu
 
 from __future__ import annotations
 
-import shlex
 from typing import NamedTuple
 
 from sqlalchemy import Table, bindparam, func, select, text
@@ -13,8 +12,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from checkout_cli.errors import ForeignTable, SchemaTooNew
 from checkout_cli.store.database import schema
-from checkout_cli.store.database.engine import place_of, schema_of, sqlite_path
+from checkout_cli.store.database.places import place_of, schema_of, sqlite_path
 from checkout_cli.store.database.schema import PROGRAM, metadata, versions
+from checkout_cli.typed import typed
 
 SCHEMAS = ("checkoutctl", "checkoutctl_own")
 FILES = ("checkoutctl.db", "checkoutctl-own.db")
@@ -118,9 +118,9 @@ def _recorded_version(connection: Connection, found: dict[str, Found]) -> int:
 
 def _foreign(engine: Engine, table: Found, reason: str) -> ForeignTable:
     return ForeignTable(
-        f"the database {place_of(engine)} has a table {table.full_name} that checkoutctl did not make ({reason}): "
+        f"the database {place_of(engine)} has a table {table.full_name} that this program did not make ({reason}): "
         "it was left alone",
-        hint=f"{_elsewhere(engine)} checkoutctl setup",
+        hint=_elsewhere(engine),
     )
 
 
@@ -128,6 +128,6 @@ def _elsewhere(engine: Engine) -> str:
     path = sqlite_path(engine)
     if path is None:
         name = next(name for name in SCHEMAS if name != schema_of(engine))
-        return f"CHECKOUT_DATABASE_SCHEMA={name}"
+        return typed("CHECKOUT_DATABASE_SCHEMA={} checkoutctl setup", name)
     file = next(name for name in FILES if name != path.name)
-    return f"DATABASE_URL={shlex.quote(f'sqlite:///{path.absolute().with_name(file)}')}"
+    return typed("DATABASE_URL={} checkoutctl setup", f"sqlite:///{path.absolute().with_name(file)}")

@@ -14,18 +14,41 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Executable, Select, Table, bindparam, case, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Executable,
+    Select,
+    Table,
+    bindparam,
+    case,
+    event,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.engine import Connection, Engine
 
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import ConfigurationError, DatabaseDenied, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    DatabaseDenied,
+    DatabaseNotReady,
+    DatabasePoolExhausted,
+    DatabaseUnavailable,
+    StatementRefused,
+)
 from checkout_cli.keys import is_accepted_id
 from checkout_cli.session import PaymentStatus, decode, is_completed
 from checkout_cli.store.breaker import Breaker
-from checkout_cli.store.database.engine import Prepared, insert_of, make_engine, no_tables, sqlite_path, transaction
+from checkout_cli.store.database.engine import Prepared, insert_of, make_engine, transaction
 from checkout_cli.store.database.external_writers import ExternalWrites, add_writes, read_writes
+from checkout_cli.store.database.failures import no_tables
 from checkout_cli.store.database.own_tables import own_tables
+from checkout_cli.store.database.places import sqlite_path
 from checkout_cli.store.database.schema import epochs, sessions
+from checkout_cli.store.late_refusals import LateRefusals
 from checkout_cli.store.records import Epoch, Record
 
 _STATUSES = tuple(PaymentStatus)
@@ -59,6 +82,8 @@ class DatabaseTier:
         self._tables_are_ours = False
         self._max_age = int(settings.session_max_age * 1000)
         self._update = Prepared(_UPDATE, self._engine)
+        self._refusals = LateRefusals("the database")
+        event.listen(self._engine, "connect", lambda *_: self._refusals.connected())
         # A connect and an answer, each as long as a hanging server can make them.
         self.breaker = breaker or Breaker(time.monotonic, longest_try=2 * settings.database_timeout)
 
@@ -86,15 +111,35 @@ class DatabaseTier:
             self._tables_are_ours = True
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction for reading: all its statements see one and the same moment."""
+        with self._connected() as connection:
+            is_sqlite = self._engine.dialect.name == "sqlite"
+            connection.exec_driver_sql("BEGIN" if is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            self._insist_on_our_tables(connection)
+            yield connection
+
+    @contextmanager
     def _connected(self) -> Iterator[Connection]:
         self.breaker.check()
+        begun = False
         try:
             with transaction(self._engine) as connection:
+                begun = True
                 yield connection
         except (DatabaseNotReady, DatabaseDenied, ConfigurationError) as error:
-            self.breaker.succeeded()  # it answers at once, so it may be asked again at once
             if isinstance(error, DatabaseNotReady):
                 self._tables_are_ours = False  # who makes the tables now may be newer than we are
+            elif not begun and self._refusals.is_late(error):
+                away = DatabaseUnavailable(str(error), hint=error.hint)
+                self.breaker.failed(away)
+                raise away from error
+            self.breaker.succeeded()  # it answers at once, so it may be asked again at once
+            raise
+        except (DatabasePoolExhausted, ConnectionLost):
+            raise  # of this process, or of one connection: it says nothing about the server
+        except StatementRefused:
+            self.breaker.succeeded()  # it answers, and others want something else of it
             raise
         except DatabaseUnavailable as error:
             self.breaker.failed(error)
@@ -109,7 +154,13 @@ class DatabaseTier:
         return time.perf_counter() - started
 
     def rows(self, statement: Executable, **parameters: Any) -> Sequence[Any]:
-        """The result of a statement, in a transaction of its own."""
+        """What a query returns, in a transaction of its own; asked again where the connection was lost meanwhile."""
+        try:
+            return self._rows(statement, parameters)
+        except ConnectionLost:
+            return self._rows(statement, parameters)
+
+    def _rows(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any]:
         with self.transaction() as connection:
             return connection.execute(statement, parameters).all()
 
@@ -228,6 +279,8 @@ class DatabaseTier:
 
     def proof(self, checkout_id: str) -> str:
         """The note of the row's version; empty where there is none, or where the row is pending again."""
+        if not is_accepted_id(checkout_id):
+            return ""
         statement = select(sessions.c.proof).where(
             sessions.c.checkout_id == checkout_id, sessions.c.published_version >= sessions.c.version
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from checkout_cli.errors import RedisUnavailable
+from checkout_cli.errors import RedisUnavailable, WrongKeyType
 from checkout_cli.keys import LEGACY_STATS, lock_key, session_key
 from checkout_cli.store.protocol import value as values
 from checkout_cli.store.redis.commands import Command, Script, checked, decoded, encoded, pairs, register
@@ -19,8 +20,12 @@ KEYS_AT_ONCE = 1000
 """Keys in one command: a fraction of a millisecond of Redis' time."""
 LONGEST_HEADER = 512
 """Bytes at the beginning of a value that tell a header of ours; a longer one is looked at whole."""
+LARGEST_NOTE = 4096
+"""Bytes of what a job notes: a heartbeat, or who holds a lock."""
 UNKNOWN_TTL = -3
 """Stands for a key's time to live where nobody can tell it."""
+
+_COUNTER = re.compile(rb"[0-9]{1,18}")
 
 _EXTEND_LOCK, _SET_MISSING_TTL = register(Script("extend_lock")), register(Script("set_missing_ttl"))
 
@@ -121,12 +126,11 @@ class RedisAdmin(RedisTier, KeyQuestions):
 
     def info(self, *sections: str, value_of: str) -> list[Any]:
         """Sections of INFO, and last the value of a string, in one round trip; errors stay among the replies."""
-        return self.replies(*(("INFO", section) for section in sections), ("GET", value_of))
+        return self.replies(*(("INFO", section) for section in sections), _note(value_of))
 
     def value(self, key: str) -> bytes | None:
-        """The value of a string; ``None`` for a missing key."""
-        value: bytes | None = self.ask(("GET", key))
-        return value
+        """The beginning of a string, which is all of a note of ours; ``None`` for a missing key."""
+        return self.ask(_note(key)) or None
 
     def put(self, key: str, value: bytes, milliseconds: int) -> None:
         """Set a string with a TTL."""
@@ -174,21 +178,22 @@ class RedisAdmin(RedisTier, KeyQuestions):
         """The counters of the shop's older programs; ``None`` where they keep none."""
         if self.ask(("TYPE", LEGACY_STATS)) != b"hash":
             return None
-        counters = pairs(self.ask(("HGETALL", LEGACY_STATS)))
-        return {decoded(name): int(value) for name, value in counters if value.isdigit()}
+        (reply,) = self.hashes([LEGACY_STATS])
+        counters = [] if isinstance(reply, WrongKeyType) else pairs(checked(reply))
+        return {decoded(name): int(value) for name, value in counters if _COUNTER.fullmatch(value)}
 
     # Locks
 
     def lock(self, job: str, owner: str, milliseconds: int) -> str | None:
         """Take the lock of a job; returns its present owner, or ``None`` where it is ours now."""
         key = lock_key(job)
-        taken, holder = self.ask_all(("SET", key, encoded(owner), "NX", "PX", milliseconds), ("GET", key))
+        taken, holder = self.ask_all(("SET", key, encoded(owner), "NX", "PX", milliseconds), _note(key))
         return None if taken else decoded(holder or b"somebody who has just finished")
 
     def lock_state(self, job: str) -> tuple[int, bytes | None]:
         """The TTL (ms; -1: no end, -2: no lock) and the owner of a job's lock; ``WrongKeyType`` if it is no lock."""
-        ttl, holder = self.ask_all(("PTTL", lock_key(job)), ("GET", lock_key(job)))
-        return int(ttl), holder
+        ttl, holder = self.ask_all(("PTTL", lock_key(job)), _note(lock_key(job)))
+        return int(ttl), holder or None
 
     def extend_lock(self, job: str, owner: str, milliseconds: int) -> bool:
         """Keep the lock for longer; false where it is no longer ours."""
@@ -197,6 +202,11 @@ class RedisAdmin(RedisTier, KeyQuestions):
     def unlock(self, job: str, owner: str) -> None:
         """Release the lock, if it is still ours."""
         self.ask(DISCARD.call(encoded(lock_key(job)), encoded(owner)))
+
+
+def _note(key: str) -> Command:
+    """What a job has noted in a string; another program's may be of any size."""
+    return ("GETRANGE", key, 0, LARGEST_NOTE - 1)
 
 
 def _answers(servers: Iterable[RedisServer], ask: Callable[[RedisServer], _T]) -> dict[RedisServer, _T]:

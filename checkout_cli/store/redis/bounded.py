@@ -6,15 +6,15 @@ each exchange; what arrives within one exchange is limited too.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 from redis.sentinel import SentinelManagedConnection
+
+from checkout_cli.store.resolver import AddressInfo, Deadline, resolved
 
 LARGEST_EXCHANGE = 64 * 2**20
 """Bytes that one exchange may bring. Pages are made so that far fewer are asked for."""
@@ -25,32 +25,9 @@ UNNAMED: dict[str, Any] = (
 """Options of a connection that does not tell the server the library's name: that takes two round trips, which many
 restricted users are denied, and reading the library's metadata takes longer than either. redis-py 8 renamed them."""
 
-AddressInfo = tuple[Any, ...]
-"""What :func:`socket.getaddrinfo` returns."""
-
 
 class ExchangeTooLarge(redis.ConnectionError):
     """The server sent more than any answer to us can be."""
-
-
-class Deadline:
-    """A span of seconds that several waits share."""
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` counts seconds and never goes back."""
-        self._clock = clock
-        self._end = clock() + seconds
-
-    def remaining(self) -> float:
-        """Seconds that are left.
-
-        Raises:
-            TimeoutError: none are.
-        """
-        left = self._end - self._clock()
-        if left <= 0:
-            raise TimeoutError
-        return left
 
 
 class BoundedSocket:
@@ -124,40 +101,6 @@ class BoundedSocket:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapped, name)
-
-
-def resolved(host: str, port: int, deadline: Deadline) -> Sequence[AddressInfo]:
-    """A host's addresses. The resolver knows no time-out, so it runs in a thread that may be left behind.
-
-    Raises:
-        OSError: the name has no address.
-        TimeoutError: the resolver does not answer in time.
-    """
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    found: list[AddressInfo] = []
-    problems: list[OSError] = []
-
-    def look_up() -> None:
-        try:
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as problem:
-            problems.append(problem)
-        except UnicodeError as problem:
-            problems.append(OSError(f"{host!r} is no host name: {problem}"))
-
-    resolver = threading.Thread(target=look_up, daemon=True)
-    resolver.start()
-    resolver.join(deadline.remaining())
-    if problems:
-        raise problems[0]
-    if not found:
-        raise TimeoutError(f"the name {host!r} was not resolved in time")
-    return found
 
 
 def dialled(addresses: Sequence[AddressInfo], deadline: Deadline) -> socket.socket:

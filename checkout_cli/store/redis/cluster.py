@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from redis.crc import key_slot
@@ -16,6 +17,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import ConfigurationError, RedisUnavailable, SlotMoved, WrongServer
 from checkout_cli.store.breaker import FIRST_WAIT, Breaker
+from checkout_cli.store.late_refusals import LateRefusals
 from checkout_cli.store.redis.commands import Command, decoded, key_of
 from checkout_cli.store.redis.connection import insist_on_allowed
 from checkout_cli.store.redis.replies import PORTS, SLOTS
@@ -41,6 +43,7 @@ class RedisCluster:
         self._jitter = jitter
         # Open while no node answers at all; each server has one of its own besides.
         self.breaker = Breaker(elapsed, jitter, longest_try=3 * settings.timeout)
+        self._refusals = LateRefusals("the cluster")
         self._servers: dict[Address, RedisServer] = {}
         self._slots: list[RedisServer | None] = []
         self._members: list[RedisServer] = []
@@ -49,9 +52,10 @@ class RedisCluster:
         self._learnt_at = float("-inf")
 
     def close(self) -> None:
-        """Close all connections."""
-        for server in list(self._servers.values()):
-            server.close()
+        """Close all connections, also where one cannot be closed."""
+        with ExitStack() as closing:
+            for server in list(self._servers.values()):
+                closing.callback(server.close)
 
     def members(self) -> list[RedisServer]:
         """The primaries that have slots; raises ``RedisUnavailable`` if no node answers."""
@@ -237,7 +241,8 @@ class RedisCluster:
         server = self._servers.get(address)
         if server is None:
             insist_on_allowed(self._settings, address[0])
-            server = RedisServer(self._settings, address=address, elapsed=self._elapsed, jitter=self._jitter)
+            options: dict[str, Any] = {"elapsed": self._elapsed, "jitter": self._jitter, "refusals": self._refusals}
+            server = RedisServer(self._settings, address=address, **options)
             server = self._servers.setdefault(address, server)
         return server
 
@@ -245,7 +250,9 @@ class RedisCluster:
 def _busy(server: RedisServer, reply: RedisError) -> RedisUnavailable:
     """Why a node cannot tell now; raises the errors that all nodes would return."""
     if "cluster support disabled" in str(reply):
-        raise ConfigurationError(f"Redis at {server.place} is no node of a cluster", hint="set REDIS_MODE=standalone")
+        raise ConfigurationError(
+            f"Redis at {server.place} is no node of a cluster", hint="checkoutctl config set REDIS_MODE=standalone"
+        )
     judged = server.judged(reply)
     assert isinstance(judged, Exception)  # noqa: S101
     if not isinstance(judged, RedisUnavailable):

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from checkout_cli.errors import CheckoutError
+from checkout_cli.errors import CheckoutError, InvalidInput
 from checkout_cli.store.redis.replies import SHAPES, Shape, anything, integer, texts
 
 Command = tuple[bytes | str | int | float, ...]
@@ -69,8 +69,11 @@ def pairs(replies: Sequence[Any]) -> list[tuple[Any, Any]]:
 
 
 def encoded(text: str) -> bytes:
-    """Text as the bytes in Redis, also where an external writer's were not UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
+    """Text as the bytes in Redis, also where an external writer's were not UTF-8; raises ``InvalidInput``."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidInput("half of a surrogate pair is no text that Redis can hold") from None
 
 
 def decoded(raw: bytes) -> str:
@@ -84,6 +87,8 @@ def key_of(command: Command) -> bytes | None:
         key = command[3]
     elif len(command) < 2 or command[0] in _KEYLESS:
         return None
+    elif command[:2] == ("MEMORY", "USAGE"):
+        key = command[2]
     else:
         key = command[1]
     return key if isinstance(key, bytes) else encoded(str(key))

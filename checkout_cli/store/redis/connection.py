@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -14,6 +16,7 @@ import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from checkout_cli.config.variables import has_quotes
 from checkout_cli.errors import (
     AccessDenied,
     CheckoutError,
@@ -26,6 +29,7 @@ from checkout_cli.errors import (
     RedisUnavailable,
     ReplyTooLarge,
     SlotMoving,
+    TooManyClients,
     WrongKeyType,
     WrongServer,
 )
@@ -48,6 +52,7 @@ from checkout_cli.store.redis.tls import (
     sentinel_place,
     tls_cause,
 )
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -58,17 +63,28 @@ _REFUSING = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
 _DENIED_COMMAND = re.compile(r"run the '([a-z0-9_.|-]+)' command")
 _DENIED_IN_SCRIPT = ("ACL failure in script:", "The user executing the script can't")
 """How Redis, newer and 7.0, begins an error that is a denial all the same: the script was allowed, its command not."""
+_FULL = "max number of clients"
+"""How a server says that it takes no more, in a cluster with more words behind it."""
+_UNKNOWN_IN_SCRIPT = re.compile(r"unknown (?:redis )?command called from|command is not allowed from script", re.I)
 _UNKNOWN_COMMAND = re.compile(r"unknown (?:sub)?command [`']?([A-Za-z0-9_.|-]{1,64})")
 _AWAY = ("BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE")
 
 
-def connection_pool(settings: Settings, *, address: tuple[str, int] | None = None) -> redis.ConnectionPool:
-    """A pool of connections to ``address``, or else where the settings say; ``ConfigurationError`` for a wrong file."""
+def connection_pool(
+    settings: Settings,
+    *,
+    address: tuple[str, int] | None = None,
+    let_in: Callable[[], object] = lambda: None,
+) -> redis.ConnectionPool:
+    """A pool of connections to ``address``, or else where the settings say; ``ConfigurationError`` for a wrong file.
+
+    ``let_in`` is called whenever the server has accepted a new one.
+    """
     options: dict[str, Any] = {
         "db": settings.redis_db,
         "username": settings.redis_username or None,
         "password": settings.password(),
-        "redis_connect_func": _connected,
+        "redis_connect_func": partial(_connected, let_in),
         **_bounded(settings.timeout),
     }
     uses_sentinels = bool(settings.redis_sentinels) and address is None
@@ -207,9 +223,10 @@ def primary_address(settings: Settings, wait: float) -> tuple[str, int]:
     return str(host), int(port)
 
 
-def _connected(connection: Any) -> None:
+def _connected(let_in: Callable[[], object], connection: Any) -> None:
     connection.on_connect()
     connection.identity = identity_over(connection)
+    let_in()
 
 
 def identity_over(connection: Any) -> bytes | None:
@@ -253,10 +270,14 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
         denied = _DENIED_COMMAND.search(text)
         return CommandDenied(f"Redis at {place} denies access: {text}", grant=f"+{denied[1]}" if denied else "")
     if code == "DENIED":
-        problem = f"Redis at {place} is in protected mode and lets only its own host in"
-        return AccessDenied(problem, hint="set a password on the server (requirepass), and REDIS_PASSWORD to it")
+        problem = f"Redis at {place} is in protected mode: without a password (requirepass) only its own host may in"
+        return AccessDenied(problem, hint="checkoutctl config set REDIS_PASSWORD")
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
-        return AccessDenied(f"Redis at {place} denies access: {text}", hint=_credentials_hint(text.lower()))
+        quoted = "; REDIS_PASSWORD has quotes around it, which docker's --env-file does not take away"
+        problem = f"Redis at {place} denies access: {text}{quoted if has_quotes(settings.redis_password) else ''}"
+        return AccessDenied(problem, hint=_credentials_hint(text.lower(), settings))
+    if _FULL in text:
+        return TooManyClients(f"Redis at {place} takes no more clients: its limit (maxclients) is reached")
     if isinstance(error, redis.exceptions.MaxConnectionsError):
         return RedisPoolExhausted(f"all connections to Redis at {place} are in use")
     if isinstance(error, redis.exceptions.BusyLoadingError) or code == "LOADING":
@@ -266,7 +287,8 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     if code in _AWAY:
         return RedisUnavailable(f"Redis at {place} cannot serve now: {text}")
     if code in _REFUSING or isinstance(error, (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)):
-        return RedisRefusing(f"Redis at {place} refuses writes: {code} {text.removeprefix(code).strip()}")
+        hint = "checkoutctl memory tune --advise" if code == "OOM" else None
+        return RedisRefusing(f"Redis at {place} refuses writes: {code} {text.removeprefix(code).strip()}", hint=hint)
     if isinstance(error, (redis.TimeoutError, redis.ConnectionError, OSError)):
         return _unreachable(error, settings, place, text)
     if isinstance(error, redis.InvalidResponse):
@@ -274,33 +296,38 @@ def translated(error: redis.RedisError | OSError, settings: Settings, place: str
     if isinstance(error, redis.exceptions.AskError):  # a cluster's redirection, where nobody follows it
         if not (error.slot_id in range(SLOTS) and error.port in PORTS):
             return WrongServer(f"Redis at {place} sends us to a slot or a port that there cannot be")
-        return ConfigurationError(f"Redis at {place} is a node of a cluster", hint="set REDIS_MODE=cluster")
+        return ConfigurationError(
+            f"Redis at {place} is a node of a cluster", hint="checkoutctl config set REDIS_MODE=cluster"
+        )
     if code == "WRONGTYPE":
         return WrongKeyType("the key holds another type than a string")
     if unknown := _UNKNOWN_COMMAND.search(text):
         return CommandUnknown(f"Redis at {place} has no command {unknown[1].upper()}", command=unknown[1].upper())
+    if _UNKNOWN_IN_SCRIPT.search(text):
+        return CommandUnknown(f"Redis at {place} lacks a command of a script: {text}")
     if "DB index" in text:
-        return ConfigurationError(f"Redis at {place} has no database {settings.redis_db}", hint="check REDIS_DB")
+        return ConfigurationError(
+            f"Redis at {place} has no database {settings.redis_db}", hint="checkoutctl config set REDIS_DB=0"
+        )
     return RedisRefusing(f"Redis at {place}: {text}")
 
 
-def _credentials_hint(text: str) -> str:
+def _credentials_hint(text: str, settings: Settings) -> str:
     if "without any password configured" in text or "no password is set" in text:
-        return "the server has no password: remove REDIS_PASSWORD (checkoutctl config show says where it is set)"
-    if "authentication required" in text:
-        return "set REDIS_PASSWORD, or REDIS_PASSWORD_FILE to a file that holds it"
-    return "check REDIS_USERNAME and REDIS_PASSWORD: checkoutctl config show says where they are set"
+        return "checkoutctl config unset REDIS_PASSWORD REDIS_PASSWORD_FILE"  # the server has none
+    if settings.redis_username:  # which may be the wrong one of the two
+        return typed("checkoutctl config set REDIS_USERNAME={} REDIS_PASSWORD", settings.redis_username)
+    return "checkoutctl config set REDIS_PASSWORD"
 
 
 def _no_primary(settings: Settings, text: str) -> CheckoutError:
     sentinels = f"the Sentinels {settings.redis_sentinels}"
     if "AuthenticationError" in text:  # redis-py joins the errors of those that could not be asked to one text
-        return AccessDenied(f"{sentinels} deny access", hint="check REDIS_SENTINEL_PASSWORD")
+        return AccessDenied(f"{sentinels} deny access", hint="checkoutctl config set REDIS_SENTINEL_PASSWORD")
     silent = ", and not all could be asked" if " : " in text else ""
-    return RedisUnavailable(
-        f"{sentinels} name no primary of {settings.redis_sentinel_service!r}{silent}",
-        hint="check REDIS_SENTINELS and REDIS_SENTINEL_SERVICE, and the Sentinels' logs",
-    )
+    service = f"{settings.redis_sentinel_service!r} (REDIS_SENTINEL_SERVICE)"
+    known = typed("redis-cli -h {} -p {} SENTINEL masters", *settings.sentinels()[0])
+    return RedisUnavailable(f"{sentinels} name no primary of {service}{silent}", hint=known)
 
 
 def _not_redis(place: str) -> WrongServer:

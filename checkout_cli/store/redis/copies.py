@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from checkout_cli.errors import WrongKeyType
 from checkout_cli.store.redis.admin import RedisAdmin
-from checkout_cli.store.redis.commands import Script, checked, pairs, register
+from checkout_cli.store.redis.commands import Script, checked, register
 
 _ADOPT_HASH = register(Script("adopt_hash"))
 
@@ -42,13 +42,10 @@ def extend_ttls(redis: RedisAdmin, lives: Sequence[tuple[str, int]]) -> None:
 
 
 def read_hashes(redis: RedisAdmin, keys: Sequence[bytes]) -> list[Hash]:
-    """The hashes among the keys; raises ``RedisUnavailable`` or ``CommandDenied``."""
-    if not keys:
-        return []
-    replies = redis.replies(*(command for key in keys for command in (("HGETALL", key), ("PTTL", key))))
+    """The hashes among the keys, but those larger than any of ours; raises ``RedisUnavailable``, ``CommandDenied``."""
     return [
         Hash(key, content, max(checked(ttl), 0))
-        for key, (content, ttl) in zip(keys, pairs(replies), strict=True)
+        for key, content, ttl in zip(keys, redis.hashes(keys), redis.ttls(keys), strict=True)
         if not isinstance(content, WrongKeyType) and checked(content)
     ]
 

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from checkout_cli.errors import RedisUnavailable, WrongKeyType
-from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX, checkout_id_of
+from checkout_cli.keys import INDEX, INDEX_BESIDE, SESSION_PREFIX, checkout_id_of, pattern_of
 from checkout_cli.session import TierName
 from checkout_cli.store.records import Count
-from checkout_cli.store.redis.admin import RedisAdmin, next_cursor, pages
+from checkout_cli.store.redis.admin import FIRST_CURSOR, RedisAdmin, next_cursor, pages
 from checkout_cli.store.redis.commands import Command, Script, decoded, encoded, pairs, register
 from checkout_cli.store.redis.index_place import ATTEMPTS, Layout, Place
 
@@ -22,6 +22,8 @@ PAGE = 500
 """Entries to ask for at a time: a fraction of a millisecond for Redis."""
 LOOKED_AT = 2000
 """Members of an external SET to ask for at a time where nothing is changed: about a millisecond."""
+OVERLAP = 20
+"""Entries that a page by rank reads again: more than usually leave their place between two pages."""
 COUNTED_DUE = 20_000
 """Due entries, and again external members that ours lacks, that a count checks before it is not exact."""
 COUNTED_MEMBERS = 50_000
@@ -38,6 +40,13 @@ class Entry(NamedTuple):
 
     checkout_id: str
     score: float
+
+
+class RawEntry(NamedTuple):
+    """An entry as the index is ordered: by its moment (ms), and among equal ones by the id's bytes."""
+
+    moment: float
+    member: bytes
 
 
 class MemberPage(NamedTuple):
@@ -205,18 +214,50 @@ class RedisIndex:
         """Entries that can have expired, longest ago first."""
         return _entries(self._ask("ZRANGE", "-inf", now, "BYSCORE", "LIMIT", offset, limit, "WITHSCORES"))
 
-    def from_moment(self, moment: float, limit: int) -> list[tuple[bytes, float]]:
-        """Entries that can end at a moment (ms) or later, soonest first, with their moments."""
-        part = (moment, "+inf", "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+    def behind(self, last: RawEntry | None, limit: int) -> Iterator[list[RawEntry]]:
+        """All entries behind one, or all, in pages of at most ``limit``, ordered by moment and then by bytes.
+
+        They are read by rank, because any number may share a moment. Ranks shift while others write, so each page
+        overlaps the one before: if it begins behind the last entry that was read, some may have been passed over.
+        """
+        rank, overlap = self._rank_behind(last), OVERLAP
+        while True:
+            start = max(rank - overlap, 0)
+            number = rank - start + limit
+            entries = self._by_rank(start, number)
+            fresh = entries if last is None else [entry for entry in entries if entry > last]
+            if start and len(fresh) == len(entries):
+                overlap *= 2
+            elif fresh:
+                page = fresh[:limit]
+                yield page
+                last, rank, overlap = page[-1], start + len(entries) - len(fresh) + len(page), OVERLAP
+                continue
+            elif len(entries) < number:
+                return
+            rank = self._rank_behind(last)
+
+    def _by_rank(self, start: int, number: int) -> list[RawEntry]:
+        part = (start, start + number - 1, "WITHSCORES")
         key = self._place.known().key
         raw = self._ask("ZRANGE", *part)
-        if len(raw) < 2 * limit and self.layout().key != key:  # moved, so that this was not its end
+        if len(raw) < 2 * number and self.layout().key != key:  # moved, so that this was not its end
             raw = self._ask("ZRANGE", *part)
-        return [(member, float(score)) for member, score in pairs(raw)]
+        return [RawEntry(float(score), member) for member, score in pairs(raw)]
 
-    def at_moment(self, moment: float) -> list[bytes]:
-        """The ids that can end at exactly this moment (ms)."""
-        return list(self._ask("ZRANGE", moment, moment, "BYSCORE"))
+    def _rank_behind(self, last: RawEntry | None) -> int:
+        """The number of entries up to this one, whether it is still there or not; by bisection within its moment."""
+        if last is None:
+            return 0
+        low, high = int(self._ask("ZCOUNT", "-inf", f"({last.moment}")), int(self._ask("ZCOUNT", "-inf", last.moment))
+        while low < high:
+            middle = (low + high) // 2
+            found = self._by_rank(middle, 1)
+            if found and found[0] <= last:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def latest(self) -> float | None:
         """The moment (ms) of the entry that ends last; ``None`` where ours is empty."""
@@ -309,6 +350,16 @@ class RedisIndex:
                 self._place.find()
 
     # Some ids
+
+    def matching(self, prefix: str, limit: int) -> list[str]:
+        """At most ``limit`` ids of entries that begin so, whether there is a session or not."""
+        found: dict[str, None] = {}
+        cursor: str | None = FIRST_CURSOR
+        while cursor is not None and len(found) < limit:
+            following, raw = self._ask("ZSCAN", cursor, "MATCH", encoded(pattern_of(prefix)), "COUNT", PAGE)
+            found |= dict.fromkeys(entry.checkout_id for entry in _entries(raw))
+            cursor = next_cursor(following)
+        return list(found)[:limit]
 
     def scores(self, checkout_ids: Sequence[str]) -> list[float | None]:
         """Each id's moment (ms), ``None`` where it has none."""

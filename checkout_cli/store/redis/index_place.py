@@ -13,9 +13,11 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from checkout_cli.errors import RedisUnavailable, WrongKeyType
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, RedisUnavailable, WrongKeyType
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, is_accepted_id
+from checkout_cli.privacy.personal_ids import id_beginning
 from checkout_cli.store.redis.commands import Command, Script, checked, decoded, encoded, pairs, register
+from checkout_cli.store.redis.replies import type_name
 
 SAMPLED = 4
 """Entries at each end by which a sorted set at ``checkout:index`` is known for ours."""
@@ -32,6 +34,9 @@ _PROBE: tuple[Command, ...] = (
     ("ZRANGE", INDEX, 0, SAMPLED - 1, "WITHSCORES"),
     ("ZRANGE", INDEX, -SAMPLED, -1, "WITHSCORES"),
 )
+
+_LEFT_OUT = (RedisUnavailable, WrongKeyType, CommandDenied)
+"""Errors that an entry in the index may meet; a command that is denied or unknown refuses no write."""
 
 _log = logging.getLogger("checkout_cli.store")
 
@@ -117,7 +122,7 @@ class IndexPlace:
         """The layout by the replies to the probe; ``None`` where the index was moved between two of them."""
         for reply in replies:
             checked(reply, WrongKeyType)
-        kind, beside, aside = (decoded(reply) for reply in replies[:3])
+        kind, beside, aside = map(type_name, replies[:3])
         lowest, highest = replies[3:]
         if kind == "zset" and not (isinstance(lowest, list) and isinstance(highest, list)):
             return None
@@ -146,7 +151,7 @@ class IndexPlace:
         """The commands to send along with a write."""
         try:
             place = self.known().place
-        except (RedisUnavailable, WrongKeyType) as error:
+        except _LEFT_OUT as error:
             return self._left_out(change, error)
         return Entering(change, place, _commands(place, change))
 
@@ -163,13 +168,13 @@ class IndexPlace:
                 has_moved = layout is None or layout.place is not Place.BESIDE_OTHER
             if has_moved:
                 self._enter(entering.change)
-        except (RedisUnavailable, WrongKeyType) as error:
+        except _LEFT_OUT as error:
             self._left_out(entering.change, error)
 
-    def _left_out(self, change: IndexChange, error: RedisUnavailable | WrongKeyType) -> Entering:
-        if isinstance(error, RedisUnavailable) and not self._is_cluster:
+    def _left_out(self, change: IndexChange, error: CheckoutError) -> Entering:
+        if isinstance(error, RedisUnavailable) and not isinstance(error, CommandUnknown) and not self._is_cluster:
             raise error
-        _log.info("session %.8s… stays without its entry in the index: %s", change.checkout_id, error)
+        _log.info("session %s stays without its entry in the index: %s", id_beginning(change.checkout_id), error)
         return Entering(change)
 
     def _enter(self, change: IndexChange) -> None:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Self
 import redis
 
 from checkout_cli.config.settings import Settings
+from checkout_cli.store.redis.clients import name_shown
+from checkout_cli.store.redis.clients import parsed as parsed_clients
 from checkout_cli.store.redis.connection import connection_pool, translated
 from checkout_cli.store.redis.pipeline import read_reply
 
@@ -18,6 +20,7 @@ AT_ONCE = 1000
 _LINE = re.compile(rb"([0-9]{1,12})\.([0-9]{6}) \[[0-9]+ ([^\]]*)\] (.*)", re.DOTALL)
 _ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
+_CLIENT = re.compile(rb"lua|(?:[0-9.]{7,15}|\[?[0-9A-Fa-f:.%a-z]{2,60}\]?):[0-9]{1,5}|(?:unix:)?/[!-~]{1,200}(?::0)?")
 _SPELLED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 
 
@@ -37,11 +40,14 @@ class MonitorStream:
         self._pool = connection_pool(settings, address=address)
         self._connection: Any = None
         self.place = place
+        self.names: dict[str, str] = {}
+        """The names of clients by their addresses: of those that were there, and of those that say theirs since."""
 
     def __enter__(self) -> Self:
         """Begin; raises ``CommandDenied``, ``CommandUnknown`` or ``RedisUnavailable``."""
         try:
             self._connection = self._pool.get_connection()
+            self._learn_names()
             self._connection.send_command("MONITOR", check_health=False)
             read_reply(self._connection)
         except BaseException as error:
@@ -50,6 +56,14 @@ class MonitorStream:
                 raise translated(error, self._settings, self.place) from error
             raise
         return self
+
+    def _learn_names(self) -> None:
+        self._connection.send_command("CLIENT", "LIST", check_health=False)
+        try:
+            listed = parsed_clients(read_reply(self._connection))
+        except redis.ResponseError:  # denied, or renamed away: then nobody has a name
+            return
+        self.names = {client.address: client.name for client in listed if client.name}
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -78,7 +92,18 @@ class MonitorStream:
                 raise translated(error, self._settings, self.place) from error
             line = parsed(raw)
             if line is not None:
+                if name := _name_in(line.arguments):
+                    self.names[line.client] = name
                 yield line
+
+
+def _name_in(arguments: list[bytes]) -> str:
+    """The name that a client gives itself: CLIENT SETNAME, or HELLO with SETNAME; empty for any other command."""
+    words = [argument.upper() for argument in arguments[:6]]
+    if words[:1] not in ([b"CLIENT"], [b"HELLO"]) or b"SETNAME" not in words[1:]:
+        return ""
+    place = words.index(b"SETNAME", 1) + 1
+    return name_shown(arguments[place].decode("utf-8", "replace")) if place < len(arguments) else ""
 
 
 def parsed(raw: object) -> Line | None:
@@ -87,7 +112,12 @@ def parsed(raw: object) -> Line | None:
     if found is None:
         return None
     arguments = [_ESCAPE.sub(_meant, argument) for argument in _ARGUMENT.findall(found[4])]
-    return Line(int(found[1]) * 1_000_000 + int(found[2]), found[3].decode("utf-8", "replace"), arguments)
+    return Line(int(found[1]) * 1_000_000 + int(found[2]), client_address(found[3]), arguments)
+
+
+def client_address(raw: bytes) -> str:
+    """Where a client is, as servers write it; empty for anything else, which could be anybody's text."""
+    return raw.decode() if _CLIENT.fullmatch(raw) else ""
 
 
 def _meant(escape: re.Match[bytes]) -> bytes:

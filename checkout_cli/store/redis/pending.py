@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from checkout_cli.errors import CheckoutError, RedisUnavailable
+from checkout_cli.errors import CheckoutError, CommandDenied, RedisUnavailable
 from checkout_cli.keys import PENDING, session_key
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis.admin import next_cursor, pages
@@ -65,7 +65,7 @@ class RedisPending:
     def _enter_again(self, checkout_id: str) -> None:
         try:
             self._redis.ask(("SADD", PENDING, encoded(checkout_id)))
-        except RedisUnavailable as error:
+        except (RedisUnavailable, CommandDenied) as error:
             _log.warning("a session that waits for the database may have lost its entry among the pending: %s", error)
 
     def some_ids(self, limit: int) -> list[str]:

@@ -7,6 +7,7 @@ documentation, by command; those of our scripts are named where a script is regi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,11 @@ def integer(reply: Any) -> bool:
 def text(reply: Any) -> bool:
     """A string, simple or bulk."""
     return type(reply) is bytes
+
+
+def type_name(raw: bytes) -> str:
+    """The name of a key's type, which a server of any kind tells, and a module may have made."""
+    return raw.decode() if re.fullmatch(rb"[A-Za-z][A-Za-z0-9_-]{0,15}", raw) else "value of an unknown type"
 
 
 def nothing(reply: Any) -> bool:
@@ -113,7 +119,7 @@ SHAPES: dict[str, Shape] = {
     "TYPE": text,
     "RANDOMKEY": text_or_nothing,
     "SCAN": PAGE_OF_TEXTS,
-    **dict.fromkeys(("EXISTS", "DEL", "PTTL", "TTL", "STRLEN", "PEXPIRE", "EXPIRE"), integer),
+    **dict.fromkeys(("EXISTS", "DEL", "PTTL", "TTL", "STRLEN", "PEXPIRE", "EXPIRE", "HINCRBY"), integer),
     **dict.fromkeys(("GET", "GETEX", "SET"), text_or_nothing),
     "GETRANGE": text,
     "MGET": some(text_or_nothing),

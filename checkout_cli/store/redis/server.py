@@ -5,18 +5,29 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import AskError, NoScriptError, ReadOnlyError
 
 from checkout_cli.config.addresses import address_text
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, RedisPoolExhausted, RedisRefusing, RedisUnavailable, ReplyTooLarge
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    CommandDenied,
+    ConfigurationError,
+    RedisPoolExhausted,
+    RedisRefusing,
+    RedisUnavailable,
+    ReplyTooLarge,
+)
 from checkout_cli.keys import CLAIM_PREFIX, SESSION_PREFIX, USER_PREFIX, Family, family_of, is_accepted_id
+from checkout_cli.privacy.personal_ids import is_personal
 from checkout_cli.session import TierName
-from checkout_cli.store.breaker import Breaker
+from checkout_cli.store.breaker import FIRST_WAIT, Breaker
+from checkout_cli.store.late_refusals import LateRefusals
 from checkout_cli.store.redis.commands import SCRIPTS, Command, checked, decoded, key_of, pairs
 from checkout_cli.store.redis.connection import connection_pool, identity_over, translated
 from checkout_cli.store.redis.pipeline import Conversation, check_shapes, read_reply
@@ -34,10 +45,14 @@ class RedisServer:
         elapsed: Callable[[], float],
         jitter: Callable[[], float],
         address: tuple[str, int] | None = None,
+        refusals: LateRefusals | None = None,
     ) -> None:
         self._settings = settings
         self.is_cluster = settings.is_cluster
-        self._pool = connection_pool(settings, address=address)
+        self._refusals = refusals or LateRefusals("Redis")
+        self._pool = connection_pool(settings, address=address, let_in=self._refusals.connected)
+        self._elapsed = elapsed
+        self._looked_elsewhere_at = float("-inf")
         self.host = settings.redis_host if address is None else address[0]
         self.place = settings.redis_place if address is None else address_text(*address)
         self.identity: bytes | None = None  # of the last answer
@@ -45,8 +60,11 @@ class RedisServer:
         self.breaker = Breaker(elapsed, jitter, longest_try=3 * settings.timeout)
 
     def close(self) -> None:
-        """Close all connections."""
-        self._pool.disconnect()
+        """Close all connections, those to Sentinels too, also where one cannot be closed."""
+        with ExitStack() as closing:
+            for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
+                closing.callback(sentinel.close)
+            closing.callback(self._pool.disconnect)
 
     def members(self) -> list[RedisServer]:
         """This one; a cluster has more."""
@@ -112,6 +130,10 @@ class RedisServer:
         failure.__cause__ = reply
         return failure
 
+    def explained(self, reply: Any) -> Any:
+        """A reply with its error translated, which tells nothing of whether this server works."""
+        return translated(reply, self._settings, self.place) if isinstance(reply, redis.RedisError) else reply
+
     def look_again(self) -> bytes | None:
         """The primary's identity, ``None`` for a replica: it may have changed under its connections, then remade."""
         self.breaker.check()
@@ -157,6 +179,9 @@ class RedisServer:
 
     def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
         failure = translated(error, self._settings, self.place)
+        shut_out = isinstance(failure, (AccessDenied, ConfigurationError)) and not isinstance(failure, CommandDenied)
+        if shut_out and not isinstance(error, AskError) and self._refusals.is_late(failure):
+            failure = RedisUnavailable(str(failure), hint=failure.hint)
         if not isinstance(failure, RedisUnavailable):
             self.breaker.succeeded()  # a refusal is an answer
         elif not isinstance(failure, (RedisRefusing, RedisPoolExhausted, ReplyTooLarge)):
@@ -166,21 +191,36 @@ class RedisServer:
     def _send(
         self, commands: Sequence[Command], identity: bytes | None, bound: bool, asking: bool
     ) -> tuple[bytes | None, list[Any]]:
+        who, replies = self._sent_once(commands, identity, bound, asking)
+        refused = [place for place, reply in enumerate(replies) if _is_read_only(reply)]
+        if refused and self._may_look_elsewhere():
+            # The primary became a replica under its connections. Who has its address now may be another server.
+            self._pool.disconnect(inuse_connections=False)
+            now, again = self._sent_once([commands[place] for place in refused], identity, bound, asking)
+            for place, reply in zip(refused, again, strict=True):
+                replies[place] = reply
+            who = now if refused[0] == 0 else who
+        return who, replies
+
+    def _may_look_elsewhere(self) -> bool:
+        """Whether a moment has passed since the last time: where nobody is promoted, new connections do not help."""
+        if self._elapsed() - self._looked_elsewhere_at < FIRST_WAIT:
+            return False
+        self._looked_elsewhere_at = self._elapsed()
+        return True
+
+    def _sent_once(
+        self, commands: Sequence[Command], identity: bytes | None, bound: bool, asking: bool
+    ) -> tuple[bytes | None, list[Any]]:
         connection: Any = self._pool.get_connection()
         try:
             if bound:
                 _insist(connection, identity)
             replies = _sent(connection, commands, asking=asking)
-            unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            if unknown:
-                for digest in {str(commands[place][1]) for place in unknown}:
-                    connection.send_command("SCRIPT", "LOAD", SCRIPTS[digest].text)
-                    read_reply(connection)
-                # Those alone: the other commands have been carried out, and a count would count twice.
-                again = _sent(connection, [commands[place] for place in unknown], asking=asking)
-                for place, reply in zip(unknown, again, strict=True):
-                    replies[place] = reply
+            _run_unknown_scripts(connection, commands, replies, asking=asking)
             check_shapes(commands, replies)
+            if not connection.is_replica and any(map(_is_read_only, replies)):
+                connection.disconnect()  # it is one now, and nobody else's use of this connection would succeed
             server: bytes | None = connection.identity  # now: once released, another thread may reconnect it
         except RedisUnavailable:
             raise
@@ -217,6 +257,30 @@ def _insist(connection: Any, identity: bytes | None) -> None:
         raise RedisUnavailable("another server answers at Redis' address than when this write began")
 
 
+def _run_unknown_scripts(connection: Any, commands: Sequence[Command], replies: list[Any], *, asking: bool) -> None:
+    """Load the scripts that the server does not know, and put their replies in place of those errors.
+
+    Those alone are sent again: the other commands have been carried out, and a count would count twice. A script that
+    may not be loaded has that refusal for its reply.
+    """
+    unknown: dict[str, list[int]] = {}
+    for place, reply in enumerate(replies):
+        if isinstance(reply, NoScriptError):
+            unknown.setdefault(str(commands[place][1]), []).append(place)
+    again: list[int] = []
+    for digest, places in unknown.items():
+        (loaded,) = _sent(connection, [("SCRIPT", "LOAD", SCRIPTS[digest].text)], asking=False)
+        if isinstance(loaded, redis.ResponseError):
+            replies[:] = [loaded if place in places else reply for place, reply in enumerate(replies)]
+        else:
+            again += places
+    if again:
+        for place, reply in zip(
+            again, _sent(connection, [commands[each] for each in again], asking=asking), strict=True
+        ):
+            replies[place] = reply
+
+
 def _sent(connection: Any, commands: Sequence[Command], *, asking: bool) -> list[Any]:
     if asking:
         commands = [part for command in commands for part in (("ASKING",), command)]
@@ -232,6 +296,11 @@ def _reply(connection: Any) -> Any:
         return error
 
 
+def _is_read_only(reply: Any) -> bool:
+    """Whether a replica refused to write; Redis before 7.0 says so of a script within a longer text."""
+    return isinstance(reply, ReadOnlyError) or (isinstance(reply, redis.ResponseError) and "-READONLY" in str(reply))
+
+
 _BEFORE_IDS = (SESSION_PREFIX, USER_PREFIX, f"{CLAIM_PREFIX}{{{SESSION_PREFIX}")
 
 
@@ -244,8 +313,10 @@ def _shortened(command: Command) -> str:
     prefix = next((each for each in _BEFORE_IDS if text.startswith(each)), "")
     if not prefix and family_of(key) is not Family.OTHER:
         prefix, colon, name = text.rpartition(":")
+        if is_personal(text):  # a coupon may be called anything
+            return f"{text.partition(':')[0]}:…"
         return f"{prefix}{colon}{name[:8]}…" if len(name) > 8 else text
     prefix = prefix or text.partition(":")[0] + ":"
     name = text[len(prefix) :]
-    is_id = is_accepted_id(name.rstrip("}")) and not name.isdigit()  # anything else may be an address or a phone number
+    is_id = is_accepted_id(name.rstrip("}")) and not name.isdigit() and not is_personal(name)
     return f"{prefix}{name[:8] if is_id else ''}…"

@@ -8,12 +8,19 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import CheckoutError, RedisUnavailable, WrongKeyType
+from checkout_cli.errors import (
+    CheckoutError,
+    CommandDenied,
+    CommandUnknown,
+    RedisInsufficient,
+    RedisUnavailable,
+    WrongKeyType,
+)
 from checkout_cli.keys import PENDING, claim_key, is_accepted_id, session_key
 from checkout_cli.store.protocol import value as values
 from checkout_cli.store.protocol.deleting import proof_of
@@ -23,7 +30,9 @@ from checkout_cli.store.redis.cluster import RedisCluster
 from checkout_cli.store.redis.commands import Command, Script, checked, encoded, pairs, register
 from checkout_cli.store.redis.index_place import IndexChange, IndexPlace
 from checkout_cli.store.redis.opened import LARGEST_VALUE, Look, Opened, Replaced, opened_with
+from checkout_cli.store.redis.portions import portions
 from checkout_cli.store.redis.replies import array, either, integer, nothing, text
+from checkout_cli.store.redis.requirements import Requirements
 from checkout_cli.store.redis.server import RedisServer
 
 FILL_TIME = 10_000
@@ -34,9 +43,6 @@ _CLAIM, _PUBLISH = (
     register(Script("publish", reply=either(array(integer), array(integer, text)))),
 )
 DISCARD, _EXTEND_TTL = register(Script("discard")), register(Script("extend_ttl"))
-
-MOST_AT_ONCE = 16 * 2**20
-"""Bytes of values that one round trip asks for: far fewer than an exchange may bring."""
 KEEP_TTL = -1
 """Leaves a key's time to live as it is."""
 
@@ -57,6 +63,7 @@ class RedisTier:
         self._servers: RedisServer | RedisCluster = kind(settings, elapsed=elapsed, jitter=jitter)
         self.breaker = self._servers.breaker
         self.index_place = IndexPlace(self.ask_all, max_age=settings.session_max_age, is_cluster=self.is_cluster)
+        self.requirements = Requirements(self._server_of, elapsed)
         self._tokens = tokens
         self._ttl = int(settings.session_ttl * 1000)
 
@@ -73,7 +80,10 @@ class RedisTier:
 
     def last_identity(self, checkout_id: str) -> bytes | None:
         """That server's identity when it last answered, without asking it."""
-        return self._servers.server_of(encoded(session_key(checkout_id))).identity
+        return self._server_of(checkout_id).identity
+
+    def _server_of(self, checkout_id: str) -> RedisServer:
+        return self._servers.server_of(encoded(session_key(checkout_id)))
 
     def servers(self) -> list[RedisServer]:
         """All servers that have keys: one, or a cluster's primaries."""
@@ -82,15 +92,36 @@ class RedisTier:
     # The protocol (ARCHITECTURE.md)
 
     def open(self, checkout_id: str) -> Opened:
-        """Read a session and grant it the full TTL again; where it is missing, take a fill claim."""
+        """Read a session and grant it the full TTL again; where it is missing, take a fill claim.
+
+        Raises ``RedisInsufficient`` where the server lacks what sessions need.
+        """
+        return self._first(self._open, checkout_id)
+
+    def claim(self, checkout_id: str) -> Opened:
+        """*open* where the key is expected to be missing: straight to the script."""
+        return self._first(self._claim, checkout_id)
+
+    def _first(self, step: Callable[[str], Opened], checkout_id: str) -> Opened:
+        """The first step of an operation, over a server that has what sessions need."""
+        self.requirements.insist(checkout_id)
+        try:
+            opened = step(checkout_id)
+        except (CommandDenied, CommandUnknown) as refusal:
+            self.requirements.refused(checkout_id)
+            raise RedisInsufficient(str(refusal)) from refusal
+        if opened.problem is None:  # else nothing tells which server it was
+            self.requirements.check(checkout_id, opened.identity)
+        return opened
+
+    def _open(self, checkout_id: str) -> Opened:
         try:
             identity, (raw,) = self.exchange(("GETEX", encoded(session_key(checkout_id)), "PX", self._ttl))
         except WrongKeyType:
             return Opened(None, None, problem=Problem.WRONG_TYPE)
-        return self.claim(checkout_id) if raw is None else opened_with(raw, identity)
+        return self._claim(checkout_id) if raw is None else opened_with(raw, identity)
 
-    def claim(self, checkout_id: str) -> Opened:
-        """*open* where the key is expected to be missing: straight to the script."""
+    def _claim(self, checkout_id: str) -> Opened:
         if not is_accepted_id(checkout_id):  # no row can be there to fill it from
             identity, (raw,) = self.exchange(
                 ("GETEX", encoded(session_key(checkout_id)), "PX", self._ttl), lenient=True
@@ -274,7 +305,7 @@ class RedisTier:
         One round trip never asks for more than ``MOST_AT_ONCE`` bytes.
         """
         found: dict[bytes, Any] = {}
-        for some in _portions([(key, size) for key, size in zip(keys, sizes, strict=True) if _fetchable(size)]):
+        for some in portions([(key, size) for key, size in zip(keys, sizes, strict=True) if _fetchable(size)]):
             found.update(zip(some, self.ask_all(*(("GET", key) for key in some), lenient=True), strict=True))
         return [found.get(key) for key in keys]
 
@@ -323,20 +354,6 @@ class RedisTier:
 def _replaced(reply: Any) -> Replaced:
     done, *rest = reply
     return Replaced(bool(done), rest[0] if rest else None)
-
-
-def _portions(sizes: Sequence[tuple[bytes, int]]) -> Iterator[list[bytes]]:
-    """Keys in portions that bring no more than ``MOST_AT_ONCE`` bytes each."""
-    portion: list[bytes] = []
-    total = 0
-    for key, size in sizes:
-        if portion and total + size > MOST_AT_ONCE:
-            yield portion
-            portion, total = [], 0
-        portion.append(key)
-        total += size
-    if portion:
-        yield portion
 
 
 def _fetchable(size: Any) -> bool:

@@ -8,17 +8,20 @@ serves.
 from __future__ import annotations
 
 import re
-import shlex
 import socket
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redis.sentinel import SentinelManagedConnection
 
 from checkout_cli.config.addresses import address_text
+from checkout_cli.config.trusted_file import at_home
 from checkout_cli.errors import AccessDenied, CheckoutError, ConfigurationError, RedisUnavailable, causes
-from checkout_cli.store.redis.bounded import BoundedConnection, Deadline
+from checkout_cli.store.redis.bounded import BoundedConnection
+from checkout_cli.store.resolver import Deadline
+from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
     from checkout_cli.config.settings import Settings
@@ -130,24 +133,25 @@ def _unloadable(error: ssl.SSLError, settings: Settings, *, asked: bool) -> TlsF
     certificate, key = settings.redis_tls_cert_file, settings.redis_tls_key_file or settings.redis_tls_cert_file
     variable = "REDIS_TLS_KEY_FILE" if settings.redis_tls_key_file else "REDIS_TLS_CERT_FILE"
     if error.reason == "KEY_VALUES_MISMATCH":
-        problem, public = f"the key does not belong to the certificate {certificate}", "openssl x509 -noout -pubkey -in"
-        hint = f"compare: {public} {shlex.quote(certificate)}; openssl pkey -pubout -in {shlex.quote(key)}"
+        problem = f"the key does not belong to the certificate {certificate}"
+        compare = "compare: openssl x509 -noout -pubkey -in {}; openssl pkey -pubout -in {}"
+        hint = typed(compare, certificate, key)
     elif asked:
         given = settings.redis_tls_key_password
         problem = "REDIS_TLS_KEY_PASSWORD does not open it" if given else "the key has a password"
-        hint = "set REDIS_TLS_KEY_PASSWORD to the key's password"
+        hint = "checkoutctl config set REDIS_TLS_KEY_PASSWORD"
     else:
         return _broken(variable, key)
     return TlsFileError(variable, f"{key}: {problem}", hint)
 
 
 def _place(path: str) -> Path:
-    return Path(path).expanduser()
+    return at_home(path)
 
 
 def _pem(variable: str, path: str, wanted: str) -> str:
     """The text of a file that has a block of the wanted kind."""
-    look = f"ls -l {shlex.quote(path)}; it must be a file that you can read"
+    look = typed("ls -l {}; it must be a file that you can read", path)
     try:
         with _place(path).open("rb") as stream:
             content = stream.read(_LARGEST_FILE)
@@ -161,14 +165,14 @@ def _pem(variable: str, path: str, wanted: str) -> str:
     if not content:
         raise TlsFileError(variable, f"{path}: the file is empty", look)
     if not labels:
-        convert = f"openssl {command} -inform DER -in {shlex.quote(path)}; it converts a DER file"
+        convert = typed("openssl {} -inform DER -in {}; it converts a DER file", command, path)
         raise TlsFileError(variable, f"{path}: it is not a PEM file, and so no {thing}", convert)
     found = "private key" if labels[0].endswith("PRIVATE KEY") else labels[0].lower()
     raise TlsFileError(variable, f"{path}: it is a {found}, not a {thing}", f"set {variable} to the {thing}'s file")
 
 
 def _broken(variable: str, path: str) -> TlsFileError:
-    hint = f"openssl asn1parse -in {shlex.quote(path)}; copy it anew"
+    hint = typed("openssl asn1parse -in {}; copy it anew", path)
     return TlsFileError(variable, f"{path}: what is in it is broken", hint)
 
 
@@ -232,6 +236,17 @@ def answers_in_plain(host: str, port: int, wait: float) -> bool:
         return False
 
 
+def holds_key(host: str, port: int, keys: Sequence[str], wait: float) -> bool:
+    """Whether a Redis without TLS and password is there and has one of the keys."""
+    try:
+        with socket.create_connection((host, port), timeout=wait) as plain:
+            plain.settimeout(wait)
+            plain.sendall(f"EXISTS {' '.join(keys)}\r\n".encode())
+            return re.match(rb":[1-9]", plain.recv(16)) is not None
+    except OSError:
+        return False
+
+
 def wants_tls(host: str, port: int, wait: float) -> bool:
     """Whether a handshake gets as far as a certificate or an alert, trusted or not."""
     context = ssl.create_default_context()
@@ -283,7 +298,7 @@ def explained_tls(
     if isinstance(error, SpokenInPlain):
         return speaks_plain(place, sentinel=sentinel)
     alert, own = _alert(error), settings.redis_tls_cert_file
-    hint = f"openssl x509 -noout -subject -issuer -dates -in {shlex.quote(own)}"
+    hint = typed("openssl x509 -noout -subject -issuer -dates -in {}", own)
     if not own:
         hint = "set REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE"
     if alert in _WANTED and not own:
@@ -303,7 +318,7 @@ def explained_tls(
 
 
 def _explained_certificate(error: ssl.SSLCertVerificationError, settings: Settings, place: str) -> CheckoutError:
-    show = f"openssl s_client -connect {_connectable(place)} </dev/null 2>/dev/null | openssl x509 -noout"
+    show = typed("openssl s_client -connect {} </dev/null 2>/dev/null | openssl x509 -noout", _connectable(place))
     code, certificate = error.verify_code, f"the certificate of {place}"
     if code == _EXPIRED:
         return CertificateOutOfTime(f"{certificate} has expired", hint=f"renew it on the server: {show} -dates")
@@ -327,23 +342,25 @@ def _explained_certificate(error: ssl.SSLCertVerificationError, settings: Settin
 
 def _connectable(place: str) -> str:
     found = re.search(r"(\[[0-9a-fA-F:.%]+\]|[^\s:@,]+):[0-9]{1,5}\b", place)
-    return shlex.quote(found[0]) if found else "HOST:PORT"
+    return found[0] if found else "HOST:PORT"
 
 
 def speaks_plain(place: str, *, sentinel: bool = False) -> TlsMismatch:
     """The error where TLS is on, and the server has none."""
     wanted = "we want it" if sentinel else "REDIS_TLS is on"
-    hint = "set REDIS_TLS=false (in a REDIS_URL: redis://), or REDIS_PORT to the server's TLS port"
+    hint = "checkoutctl config set REDIS_TLS=false"
     if sentinel:
-        hint = "set REDIS_SENTINEL_TLS=false, or its TLS port"
+        hint = "checkoutctl config set REDIS_SENTINEL_TLS=false"
     return TlsMismatch(f"{place} does not speak TLS, and {wanted}", hint=hint)
 
 
 def speaks_tls(place: str, *, sentinel: bool = False) -> TlsMismatch:
     """The error where TLS is off, and the server wants it."""
     if sentinel:
-        return TlsMismatch(f"{place} wants TLS, and REDIS_SENTINEL_TLS is off", hint="set REDIS_SENTINEL_TLS=true")
-    hint = "set REDIS_TLS=true (in a REDIS_URL: rediss://), or REDIS_PORT to a plain port"
+        return TlsMismatch(
+            f"{place} wants TLS, and REDIS_SENTINEL_TLS is off", hint="checkoutctl config set REDIS_SENTINEL_TLS=true"
+        )
+    hint = "checkoutctl config set REDIS_TLS=true"
     return TlsMismatch(f"{place} wants TLS, and REDIS_TLS is off", hint=hint)
 
 

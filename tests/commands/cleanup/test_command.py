@@ -79,13 +79,15 @@ def test_its_json_has_a_schema_version(checkoutctl: Checkoutctl, store: Checkout
     }
 
 
-def test_a_second_one_is_skipped_with_one_line(checkoutctl: Checkoutctl, store: CheckoutStore) -> None:
+def test_a_second_one_is_skipped_and_says_why(checkoutctl: Checkoutctl, store: CheckoutStore) -> None:
     store.redis.lock("cleanup", "host:1:token", 30_000)
     done = checkoutctl(*CLEANUP, "--quiet")
     assert done.returncode == 75
     assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert "skipped: locked by host:1:token" in done.stderr
+    assert done.stderr.splitlines() == [
+        "skipped: locked by host:1:token",
+        "next: checkoutctl doctor --only job-locks",
+    ]
     assert store.redis.ask(("GET", lock_key("cleanup"))) == b"host:1:token"
 
 

@@ -9,11 +9,14 @@ import msgspec
 import pytest
 import redis
 
+from checkout_cli.commands.cleanup import orphans
 from checkout_cli.commands.cleanup.orphans import OrphanReport, find_orphans, remove_orphans
 from checkout_cli.errors import DatabaseUnavailable, ExitCode
+from checkout_cli.jobs.bounded_run import BoundedRun
 from checkout_cli.keys import INDEX, PENDING, claim_key, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.protocol.value import decode, encode_value
+from checkout_cli.store.redis import index as redis_index
 from tests.support.divergence import create_in_redis_alone, write_externally
 from tests.support.servers import ValkeyServer
 from tests.support.stores import make_store
@@ -28,14 +31,14 @@ def client(valkey: ValkeyServer) -> Any:
         yield opened
 
 
-def orphan(store: CheckoutStore, client: redis.Redis) -> None:
+def orphan(store: CheckoutStore, client: redis.Redis, checkout_id: str = ID) -> None:
     """A copy that a restart brought back, of a session whose row is gone."""
-    store.create({}, checkout_id=ID)
-    store.database.erase(ID)
-    value = client.get(KEY)
+    store.create({}, checkout_id=checkout_id)
+    store.database.erase(checkout_id)
+    value = client.get(session_key(checkout_id))
     assert isinstance(value, bytes)
     elsewhere = msgspec.structs.replace(decode(value), identity=b"another:server")
-    client.set(KEY, encode_value(elsewhere), keepttl=True)
+    client.set(session_key(checkout_id), encode_value(elsewhere), keepttl=True)
 
 
 def agree(_: OrphanReport) -> bool:
@@ -119,3 +122,60 @@ def test_without_the_database_nobody_can_tell(store: CheckoutStore, client: redi
     with make_store(nowhere) as cut_off, pytest.raises(DatabaseUnavailable):
         remove_orphans(cut_off, agreed=agree)
     assert client.exists(KEY)
+
+
+def test_what_comes_after_the_question_is_not_removed(store: CheckoutStore, client: redis.Redis) -> None:
+    orphan(store, client)
+    orphan(store, client, "orphan-003")
+    client.sadd(PENDING, "name-00001")
+
+    def agree_while_others_come(found: OrphanReport) -> bool:
+        assert (found.copies.number, found.names.number) == (2, 1)
+        orphan(store, client, "orphan-002")
+        client.sadd(PENDING, "name-00002")
+        value = client.get(session_key("orphan-003"))
+        assert isinstance(value, bytes)
+        other = msgspec.structs.replace(decode(value), identity=b"a:third")
+        client.set(session_key("orphan-003"), encode_value(other), keepttl=True)
+        return True
+
+    report = remove_orphans(store, agreed=agree_while_others_come)
+    assert (report.copies.examples, report.names.examples) == ([ID], ["name-00001"])
+    assert client.exists(session_key("orphan-002"), session_key("orphan-003")) == 2
+    assert client.smembers(PENDING) == {b"name-00002"}
+    assert report.finished
+
+
+@pytest.mark.parametrize("limit", ["time", "number"])
+def test_a_removal_that_is_cut_off_is_gone_on_with(
+    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(redis_index, "PAGE", 2)
+    monkeypatch.setattr(orphans, "BATCH", 2)
+    for number in range(20):
+        orphan(store, client, f"orphan-{number:03}")
+    if limit == "number":
+        monkeypatch.setattr(orphans, "MOST_AGREED", 4)
+    ticks = iter(range(100_000))
+    clock = replace(store.clock, elapsed=lambda: float(next(ticks)))
+    left = [20]
+    while left[-1] and len(left) < 60:
+        run = BoundedRun(clock, max_seconds=8) if limit == "time" else BoundedRun(clock)
+        report = remove_orphans(store, run, agreed=agree)
+        left.append(sum(1 for _ in client.scan_iter(match=session_key("orphan-*"), count=1000)))
+        assert report.goes_on
+        assert report.finished or report.exit_code == ExitCode.FINDING
+    assert len(left) > 3
+    assert left[-1] == 0
+    assert report.removed
+
+
+def test_a_preview_begins_where_the_next_removal_does(
+    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "MOST_AGREED", 1)
+    monkeypatch.setattr(redis_index, "PAGE", 2)
+    for number in range(20):
+        orphan(store, client, f"orphan-{number:03}")
+    remove_orphans(store, agreed=agree)
+    assert find_orphans(store).resumed

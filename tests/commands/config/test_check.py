@@ -9,7 +9,7 @@ import pytest
 from checkout_cli.checks import Finding
 from checkout_cli.commands.config.check import CHECKS, Given, check, database_url
 from checkout_cli.config.addresses import is_loopback
-from checkout_cli.config.settings import resolve
+from checkout_cli.config.settings import Settings, resolve
 from checkout_cli.config.trusted_file import read_regular
 from checkout_cli.errors import ExitCode
 from checkout_cli.files import env_file
@@ -53,7 +53,6 @@ def test_nothing_is_wrong_after_a_set_up(tmp_path: Path) -> None:
         ("CHECKOUT_TIMEOUT", "nan"),
         ("CHECKOUT_TIMEOUT", "0"),
         ("CHECKOUT_SESSION_TTL", "half an hour"),
-        ("LOG_FORMAT", "xml"),
         ("DATABASE_URL", "mysql://db/shop"),
         ("DATABASE_URL", "checkout.db"),
     ],
@@ -326,3 +325,109 @@ def test_a_place_that_may_not_be_looked_at_is_a_finding(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_check_explains_itself(name: str) -> None:
     assert len(CHECKS[name].explanation.splitlines()) > 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "fix"),
+    [
+        ("REDIS_USERNAME=pa$word", "in place of $NAME", r"write \$ for a $"),
+        ("REDIS_USERNAME=${NAME}", "in place of $NAME", "the value itself"),
+        ("REDIS_USERNAME=`shop`", "backticks are quotes", "without quotes"),
+        ("REDIS_USERNAME=a#b", "# begins a comment", "in single quotes"),
+        (r"REDIS_USERNAME='it\'s'", "backslash within quotes", "in double quotes"),
+        (r'REDIS_USERNAME="a\"b"', "backslash within quotes", "in single quotes"),
+    ],
+)
+def test_a_value_that_the_shop_reads_differently_is_a_warning(tmp_path: Path, line: str, said: str, fix: str) -> None:
+    finding = only(findings_of(tmp_path, f"# one\n{line}\n"))
+    assert (finding.status, finding.subject) == ("warn", "REDIS_USERNAME")
+    assert ".env.local line 2" in finding.evidence
+    assert said in finding.evidence
+    assert fix in finding.fix
+
+
+def test_no_warning_of_a_reading_repeats_a_secret(tmp_path: Path) -> None:
+    finding = only(findings_of(tmp_path, "REDIS_PASSWORD=canary#canary\n"))
+    assert "canary" not in finding.evidence + finding.fix
+
+
+@pytest.mark.parametrize("line", [r"REDIS_USERNAME=pa\$word", "REDIS_USERNAME='a#b'", 'export REDIS_USERNAME="a b"'])
+def test_a_value_that_both_read_alike_is_no_finding(tmp_path: Path, line: str) -> None:
+    assert findings_of(tmp_path, f"{line}\n") == []
+
+
+def test_a_file_of_another_program_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "shop.conf").write_text("REDIS_USERNAME=pa$word\n")
+    (tmp_path / "shop.conf").chmod(0o600)
+    assert findings_of(tmp_path, CHECKOUT_ENV_FILE=str(tmp_path / "shop.conf")) == []
+
+
+def test_a_colon_in_place_of_the_equals_sign_is_named(tmp_path: Path) -> None:
+    finding = only(findings_of(tmp_path, "REDIS_HOST: cache\n"))
+    assert "REDIS_HOST= in place of REDIS_HOST:" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LOG_FORMAT", "dev"), ("LOG_FORMAT", '"json"'), ("DEBUG", '"redis:*"'), ("LOG_FILE", "'app.log'")],
+)
+def test_another_programs_value_of_a_name_that_we_share_is_a_warning(tmp_path: Path, name: str, value: str) -> None:
+    finding = only(findings_of(tmp_path, **{name: value}))
+    assert (finding.status, finding.subject) == ("warn", name)
+    assert "another program" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEBUG", "*"),
+        ("DEBUG", "express:*"),
+        ("DEBUG", "1"),
+        ("LOG_LEVEL", "verbose"),
+        ("PORT", "tcp://10.0.0.1"),
+        ("HOST", "!"),
+        ("TIMEOUT", "never"),
+    ],
+)
+def test_what_other_programs_are_told_by_their_variables_is_nothing_to_us(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    assert findings_of(tmp_path, **{name: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("REDIS_HOST", '"cache"', "without the quotes"),
+        ("REDIS_URL", "'redis://cache'", "without the quotes"),
+        ("REDIS_PORT", '"6379"', "without the quotes"),
+        ("REDIS_URL", "redis://cache\r", "carriage return"),
+        ("REDIS_HOST", "cache\r", "carriage return"),
+        ("REDIS_PASSWORD", "hush\r", "carriage return"),
+        ("DATABASE_URL", '"sqlite:////tmp/x.db"', "without the quotes"),
+    ],
+)
+def test_what_docker_leaves_around_a_value_is_named(tmp_path: Path, name: str, value: str, said: str) -> None:
+    finding = only([each for each in findings_of(tmp_path, **{name: value}) if each.status == "crit"])
+    assert finding.subject == name
+    assert said in finding.evidence
+    assert "hush" not in finding.evidence
+
+
+def test_quotes_around_a_secret_may_be_its_own(tmp_path: Path) -> None:
+    finding = only(findings_of(tmp_path, REDIS_PASSWORD='"hush"'))
+    assert (finding.status, finding.subject) == ("warn", "REDIS_PASSWORD")
+    assert "hush" not in finding.evidence + finding.fix
+
+
+def test_a_secret_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"\xef\xbb\xbfhush\r\n")
+    path.chmod(0o600)
+    assert Settings(redis_password_file=str(path)).password() == "hush"
+
+
+def test_a_file_in_utf_16_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / ".env.local").write_bytes("REDIS_HOST=cache\n".encode("utf-16"))
+    (tmp_path / ".env.local").chmod(0o600)
+    assert "UTF-16" in only(findings_of(tmp_path)).evidence

@@ -79,3 +79,32 @@ def test_a_reader_that_goes_away_ends_it_quietly(checkoutctl: Checkoutctl, tmp_p
     _, errors = process.communicate(timeout=20)
     assert errors == ""
     assert isinstance(process, subprocess.Popen)
+
+
+def test_environment_files_that_are_not_read_are_named(checkoutctl: Checkoutctl, tmp_path: Path) -> None:
+    (tmp_path / ".env.production").write_text("REDIS_HOST=redis.shop.example\nOTHER=1\n")
+    (tmp_path / ".env.example").write_text("REDIS_HOST=x\n")
+    done = checkoutctl("config", "show")
+    assert done.returncode == 0
+    assert "not read: .env.production, which sets REDIS_HOST\n" in done.stderr
+    assert ".env.example" not in done.stderr
+    told = json.loads(checkoutctl("config", "show", "--json").stdout)["unreadEnvFiles"]
+    assert told == [{"file": str(tmp_path / ".env.production"), "sets": ["REDIS_HOST"]}]
+
+
+def test_a_log_format_of_another_program_stops_no_command(checkoutctl: Checkoutctl) -> None:
+    assert checkoutctl("ping", "--count", "1", env={"LOG_FORMAT": "dev"}).returncode == 0
+    assert checkoutctl("config", "check", env={"LOG_FORMAT": "dev"}).returncode == 1
+    assert "'dev'" in checkoutctl("config", "show", env={"LOG_FORMAT": "dev"}).stderr
+
+
+def test_another_programs_log_is_neither_written_nor_rotated(checkoutctl: Checkoutctl, tmp_path: Path) -> None:
+    (tmp_path / "app.log").write_text("GET / 200\n")
+    done = checkoutctl("-v", "ping", "--count", "1", env={"LOG_FILE": "app.log"})
+    assert done.returncode == 0
+    assert "another program's log" in done.stderr
+    assert (tmp_path / "app.log").read_text() == "GET / 200\n"
+    for form in ("text", "json"):
+        for _ in range(2):
+            checkoutctl("-v", "ping", "--count", "1", env={"LOG_FILE": f"{form}.log", "LOG_FORMAT": form})
+        assert (tmp_path / f"{form}.log").read_text().count("PING") == 2

@@ -18,24 +18,24 @@ WARNING = Finding(Status.WARN, "off", "set REDIS_TLS=true", subject="REDIS_TLS")
 
 
 def test_secrets_are_masked_and_numbers_plain(capsys: pytest.CaptureFixture[str]) -> None:
-    show_settings([PASSWORD, LIFE], as_json=False)
+    show_settings([PASSWORD, LIFE], {}, as_json=False)
     out, _ = capsys.readouterr()
     assert "canary" not in out
     assert " 1800 " in out
 
 
 def test_an_empty_secret_is_shown_as_empty(capsys: pytest.CaptureFixture[str]) -> None:
-    show_settings([replace(PASSWORD, value="")], as_json=False)
+    show_settings([replace(PASSWORD, value="")], {}, as_json=False)
     assert "*" not in capsys.readouterr().out
 
 
 def test_an_invalid_value_is_not_passed_off_as_the_default(capsys: pytest.CaptureFixture[str]) -> None:
-    show_settings([WRONG], as_json=False)
+    show_settings([WRONG], {}, as_json=False)
     out, err = capsys.readouterr()
     assert "(invalid)" in out
     assert "6379" not in out
     assert "'abc'" in err
-    show_settings([WRONG], as_json=True)
+    show_settings([WRONG], {}, as_json=True)
     assert json.loads(capsys.readouterr().out)["settings"][0]["value"] is None
 
 

@@ -18,7 +18,8 @@ import pytest
 from checkout_cli.commands.cron import runs as cron_runs
 from checkout_cli.commands.cron.crontab import changed
 from checkout_cli.commands.cron.jobs import BEGIN, END, JOBS, Job, Setting, block, units
-from checkout_cli.errors import CheckoutError
+from checkout_cli.errors import CheckoutError, ConfigurationError
+from checkout_cli.files.directories import working_directory
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.command import Checkoutctl
 
@@ -113,6 +114,19 @@ def test_a_crontab_that_another_tool_writes_is_refused_unless_forced(line: str, 
 
 
 # The commands
+
+
+def test_install_says_where_cron_finds_what_only_this_shell_has(
+    crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    alone = "REDIS_HOST is set in this shell alone, and cron will not have it: put it into"
+    assert f"{alone} {tmp_path / '.env.local'}\n" in checkoutctl("cron", "install", "--dry-run").err
+    named = tmp_path / "shop settings.env"
+    named.write_text("REDIS_PORT=1\n")
+    said = checkoutctl("cron", "install", "--dry-run", env={"CHECKOUT_ENV_FILE": str(named)}).err
+    assert f"put it at the top of the crontab (crontab -e), as the line CHECKOUT_ENV_FILE={named}\n" in said
+    assert f"{alone} {named}\n" in said
+    assert ".env.local" not in said
 
 
 def test_install_shows_asks_keeps_and_is_idempotent(crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path) -> None:
@@ -221,6 +235,28 @@ def test_a_run_that_cannot_be_noted_is_trouble(tmp_path: Path) -> None:
     assert "cannot be noted" in outcome.said
 
 
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_a_lock_file_that_is_not_ours_is_not_opened(kind: str, tmp_path: Path) -> None:
+    lock, victim = tmp_path / "cron-health.lock", tmp_path / "victim"
+    if kind == "link":
+        lock.symlink_to(victim)
+    elif kind == "fifo":
+        os.mkfifo(lock)
+    else:
+        lock.mkdir()
+    with pytest.raises(ConfigurationError, match="must be new") as caught:
+        cron_runs.run(JOBS["health"], Setting((sys.executable, "-c", ""), tmp_path), jitter=0, directory=tmp_path)
+    assert caught.value.hint == f"ls -ld {lock}"
+    assert not victim.exists()
+
+
+def test_a_state_that_is_no_regular_file_is_none_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "cron-health.json")
+    with (tmp_path / "cron-sync.json").open("wb") as huge:
+        huge.truncate(2**40)
+    assert [status.last for status in cron_runs.statuses(0, tmp_path)] == [None] * len(JOBS)
+
+
 def test_a_jitter_that_is_no_number_is_a_usage_error(checkoutctl: Checkoutctl) -> None:
     assert checkoutctl("cron", "run", "health", "--jitter", "nan").returncode == 2
 
@@ -315,6 +351,56 @@ def test_a_job_that_has_not_run_for_three_times_its_interval_is_overdue(tmp_path
     at = outcome.run.finished_at / 1000
     assert [each.overdue for each in cron_runs.statuses(at + 890, tmp_path)] == [True, True, False]
     assert [each.overdue for each in cron_runs.statuses(at + 910, tmp_path)] == [True, True, True]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links take privileges there")
+def test_links_are_kept_as_they_were_typed(
+    crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, current = tmp_path / "releases" / "1", tmp_path / "current"
+    release.mkdir(parents=True)
+    current.symlink_to(release)
+    (release / ".env.local").write_text("REDIS_PORT=1\n")
+    for words in (("-C", str(current)), ("-C", "current")):
+        printed = checkoutctl(*words, "cron", "print", env={"PWD": str(tmp_path)})
+        assert f"--directory {current} cron run cleanup\n" in printed.stdout
+    monkeypatch.chdir(current)
+    (release / "checkoutctl").touch(0o755)
+    monkeypatch.setattr("sys.argv", ["./checkoutctl"])
+    monkeypatch.setenv("PWD", str(current))
+    assert working_directory() == current
+    assert Setting.here(Path()).command == (str(current / "checkoutctl"),)
+    assert Setting.here(working_directory()).directory == current
+    monkeypatch.setenv("PWD", str(tmp_path))  # of another directory
+    assert working_directory() == release
+
+
+def test_jobs_are_not_overdue_right_after_they_were_installed(
+    crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    (before,) = checkoutctl("cron", "status", "--json").documents
+    assert [job["overdue"] for job in before["jobs"]] == [True] * 3
+    assert checkoutctl("cron", "install", "--yes").returncode == 0
+    after = checkoutctl("cron", "status", "--json")
+    assert (after.returncode, [job["overdue"] for job in after.documents[0]["jobs"]]) == (0, [False] * 3)
+    assert "not due yet" in checkoutctl("cron", "status").stdout
+    state = tmp_path / ".local" / "state" / "checkoutctl"
+    assert [each.overdue for each in cron_runs.statuses(time.time() + 950, state)] == [True] * 3
+    old = cron_runs.Run(1_700_000_000_000, 0.1, 0, 1_700_000_000_000)
+    cron_runs._file(JOBS["sync"], state).write({"sync": old})  # of an installation that was removed
+    assert not any(each.overdue for each in cron_runs.statuses(time.time(), state))
+    assert checkoutctl("cron", "remove", "--yes").returncode == 0
+    assert all(each.overdue for each in cron_runs.statuses(time.time(), state))
+
+
+def test_what_a_shells_variables_move_is_warned_about(crontab: Path, checkoutctl: Checkoutctl, tmp_path: Path) -> None:
+    env = {"XDG_STATE_HOME": str(tmp_path / "elsewhere"), "XDG_DATA_HOME": str(tmp_path / "data"), "DATABASE_URL": ""}
+    for command in (("install", "--dry-run"), ("status",)):
+        told = checkoutctl("cron", *command, env=env).stderr
+        assert f"XDG_STATE_HOME={tmp_path / 'elsewhere'}" in told
+        assert f"XDG_DATA_HOME={tmp_path / 'data'}" in told
+        assert "XDG_" not in checkoutctl("cron", *command).stderr
+    assert "XDG_DATA_HOME" not in checkoutctl("cron", "status", env=env | {"DATABASE_URL": "sqlite:////x.db"}).stderr
 
 
 @pytest.mark.timeout(150)

@@ -46,7 +46,7 @@ def look(store: CheckoutStore, tmp_path: Path) -> Look:
 def test_where_all_is_well_a_check_says_so(name: str, look: Look) -> None:
     found = look(name)
     assert found.status in {Status.OK, Status.SKIPPED}, found
-    assert (found.status is Status.SKIPPED) == (name in {"stampede", "cache-hit-rate"}), found
+    assert (found.status is Status.SKIPPED) == (name in {"stampede", "cache-hit-rate", "database-encoding"}), found
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS if name != "database"])
@@ -292,7 +292,8 @@ def test_runs_that_never_finish_are_overdue_all_the_same(look: Look, store: Chec
     for _ in range(3):
         beat(store, "cleanup", seconds=1, finished=False, sessions=0)
     found = look("cleanup-overdue")
-    assert (found.status, found.evidence) == (Status.CRIT, "the last run that finished ended 25 h ago")
+    assert found.status is Status.CRIT
+    assert found.evidence.startswith("the last run that finished ended 25 h ago")
     beat(store, "cleanup", seconds=1, finished=True, sessions=0)
     assert look("cleanup-overdue").status is Status.OK
 
@@ -303,8 +304,9 @@ def test_without_a_heartbeat_no_run_is_remembered(look: Look, store: CheckoutSto
     if value is not None:
         store.redis.ask(("SET", heartbeat_key("cleanup"), value))
     found = look("cleanup-overdue")
-    assert (found.status, found.evidence) == (Status.WARN, "no run is remembered")
-    assert "checkoutctl cleanup --expired --quiet" in found.fix
+    assert found.status is Status.WARN
+    assert found.evidence.startswith("no run is remembered")
+    assert found.fix.endswith("checkoutctl cleanup --expired")
 
 
 @pytest.mark.parametrize(
@@ -393,5 +395,6 @@ def test_personal_data_in_the_slow_log_is_told(
 def test_every_server_gets_an_answer_or_a_reason(odd: OddServer, tmp_path: Path) -> None:
     report = examined(odd.settings(), tmp_path, *map(str, GROUPS))
     critical = {result.check.id for result in report.results if result.status is Status.CRIT}
-    assert critical == set(), [result for result in report.results if result.status is Status.CRIT]
+    lossy = {"redis-emptied"} if "allkeys" in odd.name else set()  # which has evicted most of its sessions
+    assert critical <= lossy, [result for result in report.results if result.status is Status.CRIT]
     assert all(result.finding.evidence for result in report.results)

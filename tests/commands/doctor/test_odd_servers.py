@@ -29,9 +29,9 @@ def test_every_check_ends_with_an_answer_or_a_reason_in_time(odd: OddServer, tmp
     assert time.monotonic() - began < 2.5  # one time-out, and what a busy machine adds
     critical = {result.check.id for result in report.results if result.status is Status.CRIT}
     untrusted = odd.name in {"no INFO", "denied INFO"}  # without an identity the store has no use for Redis
-    assert critical == ({"connect"} if odd.name in AWAY else {"capability"} if untrusted else set())
+    assert critical == ({"connect"} if odd.name in AWAY else {"requirements"} if untrusted else set())
     assert all(result.finding.evidence for result in report.results)
     assert all(result.finding.fix for result in report.results if result.status in {Status.WARN, Status.CRIT})
     status = {result.check.id: result.status for result in report.results}
     if odd.name.startswith(("denied", "no INFO")):
-        assert status["capability"] is (Status.CRIT if untrusted else Status.WARN)
+        assert status["capability"] is Status.WARN

@@ -87,7 +87,7 @@ def test_a_configuration_that_is_wrong_is_the_finding(tmp_path: Path) -> None:
     (wrong,) = [result for result in report.results if result.status is not Status.SKIPPED]
     assert (wrong.check.id, wrong.status) == ("configuration", Status.CRIT)
     assert "REDIS_PORT" in wrong.finding.evidence
-    assert report.exit_code(Status.CRIT) is ExitCode.FINDING
+    assert report.exit_code is ExitCode.FINDING
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_the_exit_code_says_whether_it_is_as_bad_as_asked_for(
     findings: list[Finding], fail_on: Status, code: ExitCode
 ) -> None:
     item = all_checks()["loading"]
-    report = DoctorReport(0, "", tuple(Result(item, found) for found in findings))
-    assert report.exit_code(fail_on) is code
+    report = DoctorReport(0, "", tuple(Result(item, found) for found in findings), fail_on=fail_on)
+    assert report.exit_code is code
 
 
 def test_a_hung_server_costs_one_time_out_not_one_for_each_check(
@@ -133,10 +133,26 @@ def test_counters_are_compared_with_the_last_run(
         again = finding(
             mine, "blocking-commands", tmp_path
         )  # nobody has used it since, and it is a finding for an hour
-        assert (again.evidence, again.numbers) == ("KEYS 1 times until 0 s ago", {"KEYS": 1})
+        assert again.evidence.startswith("KEYS 1 times until 0 s ago, by 127.0.0.1:")
+        assert again.numbers == {"KEYS": 1}
         client.keys("nothing:*")
         client.keys("nothing:*")
         assert finding(mine, "blocking-commands", tmp_path).numbers == {"KEYS": 2}
+
+
+def test_whoever_blocks_the_others_is_named(
+    valkey_server: Callable[..., ValkeyServer], settings: Settings, tmp_path: Path
+) -> None:
+    server = valkey_server()
+    mine = replace(settings, redis_port=server.port)
+    with server.client(client_name="reports", socket_timeout=2) as client:
+        client.keys("nothing:*")
+        (address,) = [found["addr"] for found in client.client_list() if found["name"] == "reports"]
+        client.config_set("slowlog-log-slower-than", 0)
+        client.keys("nothing:*")
+        client.config_set("slowlog-log-slower-than", -1)
+        found = finding(mine, "blocking-commands", tmp_path)
+    assert f"by {address} (reports)" in found.evidence
 
 
 def test_without_a_place_for_the_counters_the_run_says_so_and_goes_on(store: CheckoutStore, tmp_path: Path) -> None:

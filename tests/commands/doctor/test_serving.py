@@ -33,8 +33,9 @@ def test_a_replica_is_named_with_its_primary(odd: OddServer, tmp_path: Path) -> 
     topology = finding(odd.settings(), "topology", tmp_path)
     assert topology.status is Status.CRIT
     assert "a replica of 127.0.0.1:" in topology.evidence
+    assert topology.fix.startswith("checkoutctl config set REDIS_HOST=127.0.0.1 REDIS_PORT=")
     write = finding(odd.settings(), "write", tmp_path)
-    assert (write.status, write.fix) == (Status.CRIT, "set REDIS_HOST and REDIS_PORT to the primary")
+    assert (write.status, write.fix) == (Status.CRIT, "checkoutctl doctor --only topology")
     assert finding(odd.settings(), "replication", tmp_path).evidence == "a replica that follows its primary"
 
 
@@ -95,7 +96,7 @@ def test_connections_that_were_refused_are_critical(valkey_server: Callable[...,
 def test_a_cluster_is_told_from_a_single_server(store: CheckoutStore, tmp_path: Path) -> None:
     with Cluster(tmp_path / "cluster") as cluster:
         as_one = replace(store.settings, redis_port=cluster.primaries[0].port)
-        assert finding(as_one, "topology", tmp_path).fix == "set REDIS_MODE=cluster"
+        assert finding(as_one, "topology", tmp_path).fix == "checkoutctl config set REDIS_MODE=cluster"
         right = finding(replace(as_one, redis_mode="cluster"), "topology", tmp_path)
         assert right.status is Status.OK
         assert "all 16,384 slots served" in right.evidence

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import threading
 from collections.abc import Callable
@@ -99,7 +101,8 @@ def test_the_fix_of_sessions_without_an_end_gives_one_to_those_alone(
 
 def steps(fix: str) -> list[list[str]]:
     """What a fix types, one command after the other."""
-    return [step.split() for step in fix.split("; ")]
+    without_address = re.sub(r"redis-cli (-[hp] \S+ )*", "redis-cli ", fix)
+    return [shlex.split(step) for step in without_address.split("; ")]
 
 
 def test_the_fix_of_a_foreign_key_at_the_index_keeps_it_and_puts_ours_there(look: Look, store: CheckoutStore) -> None:
@@ -188,3 +191,40 @@ def test_a_cluster_is_sampled_on_every_server(store: CheckoutStore, tmp_path: Pa
         clustered.redis.ask(("PERSIST", "checkout:session:session-0002"))
     assert finding(settings, "index-missing", tmp_path).numbers == {"sampled": 30, "missing": 1}
     assert finding(settings, "session-ttl", tmp_path).numbers["withoutTtl"] == 1
+
+
+def test_an_emptied_redis_is_critical_until_its_sessions_are_published(look: Look, store: CheckoutStore) -> None:
+    store.notes.write_down()
+    assert look("redis-emptied").evidence == "none of 5 that the database has is missing"
+    store.redis.ask(("FLUSHALL",))
+    found = look("redis-emptied")
+    assert (found.status, found.fix) == (Status.CRIT, "checkoutctl migrate run")
+    assert re.fullmatch(
+        r"Redis was emptied since \d\d:\d\d UTC, 5 sessions are in the database only", found.evidence
+    ), found
+
+
+def test_a_full_server_is_given_room_before_it_is_filled_again(
+    look: Look, store: CheckoutStore, valkey: ValkeyServer
+) -> None:
+    store.notes.write_down()
+    store.redis.ask(("FLUSHALL",))
+    with valkey.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) - 1000)
+        try:
+            assert look("redis-emptied").fix == "checkoutctl memory tune --policy noeviction"
+            client.config_set("maxmemory-policy", "noeviction")
+            assert look("redis-emptied").fix == "checkoutctl memory tune --advise"
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+def test_what_somebody_deletes_is_no_alarm(look: Look, store: CheckoutStore) -> None:
+    for number in range(5, 40):
+        store.create({}, checkout_id=f"session-{number:04}")
+    store.notes.write_down()
+    for number in range(3):
+        store.redis.ask(("DEL", f"checkout:session:session-{number:04}"))
+    found = look("redis-emptied")
+    assert (found.status, found.numbers["databaseOnly"]) == (Status.OK, 3)

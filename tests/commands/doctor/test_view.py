@@ -34,12 +34,12 @@ def test_what_hurts_first_stands_first_and_the_summary_last(capsys: pytest.Captu
     assert lines[:4] == [
         "serving checkouts:",
         "  crit     full: no room",
-        "           next: checkoutctl memory show",
+        "           fix: checkoutctl memory show",
         "  ok       fine: all well",
     ]
     assert lines[4] == "  skipped  first, second: needs +info"
     assert lines[5] == "speed:"
-    assert lines[-1] == "1 critical, 1 warning, 1 ok, 2 skipped; first: checkoutctl memory show"
+    assert lines[-1] == "1 critical, 1 warning, 1 ok, 2 skipped"
 
 
 def test_what_a_server_says_is_made_safe(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,3 +74,34 @@ def test_an_explanation_names_the_check_and_what_it_needs(name: str, capsys: pyt
     assert out.startswith(f"{name} (")
     assert check.title in out
     assert all(need in out for need in check.named_needs)
+
+
+def test_the_order_is_that_of_the_harm_to_shoppers() -> None:
+    results = tuple(
+        result(name, Group(all_checks()[name].group), crit(name, f"checkoutctl {step}"))
+        for name, step in {
+            "cleanup-overdue": "cleanup --expired",
+            "exposure": "acl",
+            "memory-headroom": "memory tune --advise",
+            "evictions": "memory show",
+            "database-write": "config show",
+            "redis-emptied": "migrate run",
+        }.items()
+    )
+    report = DoctorReport(0, "", (result("hit-rate", Group.SPEED, warn("tuning", "checkoutctl latency")), *results))
+    assert [one.check.group for one in report.in_order] == [
+        *("sessions", "database", "memory", "memory", "jobs", "security", "speed"),
+    ]
+    assert report.next_step == "checkoutctl migrate run"
+    others = DoctorReport(0, "", report.results[:-1])
+    assert others.next_step == "checkoutctl config show"
+
+
+def test_the_next_step_can_be_typed_and_is_no_call_of_the_doctor_where_there_is_another() -> None:
+    prose, itself = crit("a", "look at its log"), crit("b", "checkoutctl doctor --only topology")
+    found = (result("write", Group.SERVING, itself), result("loading", Group.SERVING, prose))
+    assert DoctorReport(0, "", found).next_step == "checkoutctl doctor --only topology"
+    better = (*found, result("hit-rate", Group.SPEED, warn("slow", "checkoutctl latency")))
+    assert DoctorReport(0, "", better).next_step == "checkoutctl latency"
+    assert DoctorReport(0, "", found[1:]).next_step == "checkoutctl doctor --explain loading"
+    assert DoctorReport(0, "", (result("fine", Group.SPEED, ok("well")),)).next_step == ""

@@ -29,7 +29,7 @@ def test_degraded_exits_1(store: CheckoutStore, checkoutctl: Checkoutctl) -> Non
     run = checkoutctl("health", env={"REDIS_PORT": "1"})
     assert run.returncode == 1
     assert run.stdout.startswith("status: degraded\n")
-    assert "next: checkoutctl ping" in run.stdout
+    assert run.stderr == "next: checkoutctl doctor\n"
 
 
 def test_unhealthy_exits_69(checkoutctl: Checkoutctl) -> None:

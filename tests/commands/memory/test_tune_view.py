@@ -8,7 +8,8 @@ import pytest
 from checkout_cli.commands.memory.advice import Advice
 from checkout_cli.commands.memory.limits import MEBIBYTE, Limits
 from checkout_cli.commands.memory.outlook import State, state_of
-from checkout_cli.commands.memory.tune import Persisted, Step, Tuning
+from checkout_cli.commands.memory.persist import Persisted
+from checkout_cli.commands.memory.tune import Step, Tuning
 from checkout_cli.commands.memory.tune_view import proposal, show_advice, show_tuning
 from checkout_cli.errors import CommandUnknown
 from checkout_cli.servers.memory import Memory
@@ -55,7 +56,7 @@ def test_each_policy_says_what_it_does_to_checkouts(
 
 def test_what_was_persisted_and_what_was_not(state: State, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = Limits(8 * MEBIBYTE, "noeviction", 5)
-    kept = Persisted(True, "/etc/valkey.conf", "", ())
+    kept = Persisted(True, "/etc/valkey.conf", "", (), seen=True)
     assert "it survives a restart" in shown(Step(state, wanted, wanted, kept), capsys)
     lost = Persisted(False, "/etc/valkey.conf", "read-only", ("maxmemory 8388608",))
     show_tuning(Tuning((Step(state, wanted, wanted, lost),), asked=True, agreed=True), as_json=False)
@@ -104,4 +105,4 @@ def test_the_proposal_names_each_server_and_what_changes_there(state: State) -> 
     tuning = Tuning((Step(state, Limits(8 * MEBIBYTE, "noeviction", 5)),), asked=True, persist=True)
     shown = "\n".join(proposal(tuning))
     assert f"{state.place}: maxmemory 4mb -> 8mb" in shown
-    assert "CONFIG REWRITE, which writes all that was changed" in shown
+    assert "CONFIG REWRITE writes this, and all else that was changed" in shown

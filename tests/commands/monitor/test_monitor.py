@@ -65,6 +65,22 @@ def test_commands_are_seen_without_their_values(server: ValkeyServer, mine: Sett
     assert all(event.client.startswith("127.0.0.1:") for event in seen)
 
 
+def test_clients_are_told_with_the_names_that_they_had_or_give_themselves(server: ValkeyServer, mine: Settings) -> None:
+    with server.client(client_name="reports") as before, server.client() as later:
+        before.ping()
+
+        def named() -> None:
+            later.client_setname("late-one")
+            later.get("checkout:session:1")
+
+        seen = watch(Monitor(mine, commands=["GET"]), lambda: before.get("checkout:session:2"), named, lambda: None)
+        addresses = {found["name"]: found["addr"] for found in before.client_list()}
+    assert [(each.client, each.client_name) for each in seen] == [
+        (addresses["reports"], "reports"),
+        (addresses["late-one"], "late-one"),
+    ]
+
+
 def test_only_what_is_asked_for_is_told_and_all_is_counted(server: ValkeyServer, mine: Settings) -> None:
     watching = Monitor(mine, families=["users"], commands=["get", "CONFIG"])
     with server.client() as client:

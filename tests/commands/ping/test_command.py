@@ -46,7 +46,7 @@ def test_a_failure_is_in_the_json_and_on_stderr(checkoutctl: Checkoutctl) -> Non
     assert document["failure"]["hint"]
     assert document["minMs"] is None
     assert run.stderr.startswith("error: authentication: ")
-    assert "  next: " in run.stderr
+    assert "\nnext: " in run.stderr
     assert "canary-7f3a" not in run.stdout + run.stderr
 
 
@@ -55,7 +55,7 @@ def test_a_refused_port_exits_69_with_the_stage_and_a_command_to_type(checkoutct
     assert run.returncode == 69
     assert run.stdout == ""
     assert run.stderr.splitlines()[0].startswith("error: TCP: ")
-    assert "checkoutctl setup --check" in run.stderr
+    assert run.stderr.splitlines()[1:] == ["next: checkoutctl doctor"]
 
 
 def test_a_hung_server_exits_69_within_the_time_out(

@@ -18,7 +18,7 @@ from checkout_cli.commands.ping.ping import Ping
 from checkout_cli.commands.ping.summary import Connected, Failure, PingSummary, RoundTrip, Stage, percentile
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import AccessDenied, ExitCode, RedisUnavailable
-from checkout_cli.store.redis.bounded import Deadline
+from checkout_cli.store.resolver import Deadline
 from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 
@@ -120,12 +120,12 @@ def test_a_name_without_an_address_is_a_dns_failure() -> None:
     failure = failure_of(Settings(redis_host="redis.invalid", timeout=5))
     assert failure.stage is Stage.DNS
     assert failure.error.exit_code is ExitCode.UNAVAILABLE
-    assert "REDIS_HOST" in failure.error.hint
+    assert failure.error.hint == "getent hosts redis.invalid"
 
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".example", ".."])
 def test_a_name_that_cannot_be_a_name_is_a_dns_failure(name: str) -> None:
-    assert failure_of(Settings(redis_host=name, timeout=5)).stage is Stage.DNS
+    assert failure_of(Settings().unchecked(redis_host=name, timeout=5)).stage is Stage.DNS
 
 
 def test_a_resolver_that_hangs_costs_one_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,11 +139,11 @@ def test_a_resolver_that_hangs_costs_one_time_out(monkeypatch: pytest.MonkeyPatc
     assert "was not resolved" in str(failure.error)
 
 
-def test_a_refused_port_is_a_tcp_failure_that_says_how_to_start_a_server() -> None:
+def test_a_refused_port_is_a_tcp_failure_that_calls_the_doctor() -> None:
     failure = failure_of(Settings(redis_host="127.0.0.1", redis_port=free_port(), timeout=TIMEOUT))
     assert failure.stage is Stage.TCP
     assert isinstance(failure.error, RedisUnavailable)
-    assert "checkoutctl setup --check" in failure.error.hint
+    assert failure.error.hint == "checkoutctl doctor"
 
 
 def test_a_server_that_accepts_and_never_answers_costs_one_time_out(valkey_server: StartServer) -> None:
@@ -195,20 +195,14 @@ def test_a_server_that_dies_meanwhile_is_unavailable(valkey_server: StartServer)
     assert summary.failure.error.exit_code is ExitCode.UNAVAILABLE
 
 
-@pytest.mark.parametrize(
-    ("password", "hint"),
-    [("", "set REDIS_PASSWORD"), ("wrong", "check REDIS_USERNAME and REDIS_PASSWORD")],
-    ids=["no password", "wrong password"],
-)
-def test_credentials_that_are_refused_are_an_authentication_failure(
-    valkey_server: StartServer, password: str, hint: str
-) -> None:
+@pytest.mark.parametrize("password", ["", "wrong"])
+def test_credentials_that_are_refused_are_an_authentication_failure(valkey_server: StartServer, password: str) -> None:
     server = valkey_server("--requirepass", "secret")
     settings = Settings(redis_host="127.0.0.1", redis_port=server.port, redis_password=password, timeout=TIMEOUT)
     failure = failure_of(settings)
     assert failure.stage is Stage.AUTHENTICATION
     assert isinstance(failure.error, AccessDenied)
-    assert failure.error.hint.startswith(hint)
+    assert failure.error.hint == "checkoutctl config set REDIS_PASSWORD"
     assert "wrong" not in str(failure.error)
     assert pinged(dataclasses.replace(settings, redis_password="secret")).answered == 1
 
@@ -217,10 +211,10 @@ def test_a_password_for_a_server_without_one_says_so(settings: Settings) -> None
     failure = failure_of(dataclasses.replace(settings, redis_password="superfluous"))
     assert failure.stage is Stage.AUTHENTICATION
     assert failure.error.exit_code is ExitCode.DENIED
-    assert "the server has no password" in failure.error.hint
+    assert failure.error.hint == "checkoutctl config unset REDIS_PASSWORD REDIS_PASSWORD_FILE"
 
 
-def test_an_acl_user_without_ping_is_told_what_to_grant(valkey_server: StartServer) -> None:
+def test_an_acl_user_without_ping_is_sent_to_the_check_of_grants(valkey_server: StartServer) -> None:
     server = valkey_server()
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "-@all", "+get")
@@ -235,7 +229,7 @@ def test_an_acl_user_without_ping_is_told_what_to_grant(valkey_server: StartServ
     )
     assert failure.stage is Stage.COMMAND
     assert failure.error.exit_code is ExitCode.DENIED
-    assert "ACL SETUSER" in failure.error.hint
+    assert failure.error.hint == "checkoutctl acl check"
 
 
 def test_a_database_number_that_is_not_there_is_a_configuration_error(settings: Settings) -> None:
@@ -271,14 +265,14 @@ def test_a_connection_closed_without_a_word_points_to_tls_too() -> None:
     with impostor(lambda _: None) as settings:
         failure = failure_of(settings)
         assert failure.error.exit_code is ExitCode.UNAVAILABLE
-        assert "REDIS_TLS" in failure.error.hint
+        assert "REDIS_TLS" in str(failure.error)
 
 
 def test_protected_mode_is_a_denial() -> None:
     with impostor(lambda peer: peer.sendall(b"-DENIED Redis is running in protected mode\r\n")) as settings:
         failure = failure_of(settings)
         assert isinstance(failure.error, AccessDenied)
-        assert "requirepass" in failure.error.hint
+        assert "requirepass" in str(failure.error)
 
 
 def test_a_server_that_is_loading_is_unavailable() -> None:

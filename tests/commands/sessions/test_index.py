@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import redis
 
-from checkout_cli.commands.sessions.index import IndexReport, check_index, repair_index
+from checkout_cli.commands.sessions import index
+from checkout_cli.commands.sessions.index import IndexReport, check_index, preview_repair, repair_index
 from checkout_cli.errors import ExitCode, InvalidInput, Locked, RedisUnavailable, WrongKeyType
 from checkout_cli.jobs.bounded_run import BoundedRun, Stopped
 from checkout_cli.jobs.job_lock import job_lock
@@ -203,6 +205,83 @@ def test_with_agreement_it_is_checked_first_and_asked_only_where_something_is_wr
     assert client.zscore(INDEX, ID) is None
     assert repair_index(store, agreed=lambda _: True).repaired
     assert client.zscore(INDEX, ID) is not None
+
+
+def test_a_repair_mends_exactly_what_was_agreed_to_and_still_is_so(store: CheckoutStore, client: redis.Redis) -> None:
+    for number in range(3):
+        store.create({}, checkout_id=f"indexed-{number:02}")
+    client.zrem(INDEX, "indexed-00", "indexed-01")
+    late = store.clock.wall() + 900_000
+    client.zadd(INDEX, {"gone-00001": late, "gone-00002": late})
+
+    def agree_while_others_write(found: IndexReport) -> bool:
+        assert (found.missing.number, found.dangling.number) == (2, 2)
+        client.zrem(INDEX, "indexed-02")  # not shown
+        client.zadd(INDEX, {"gone-00003": late})  # not shown
+        client.zadd(INDEX, {"indexed-01": late})  # shown, and mended by somebody else
+        client.set(session_key("gone-00002"), b"{}", px=600_000)  # shown, and a session by now
+        client.persist(session_key("indexed-00"))  # shown as missing alone
+        return True
+
+    repaired = repair_index(store, agreed=agree_while_others_write, fix_ttl=True)
+    assert (repaired.missing.examples, repaired.dangling.examples) == (["indexed-00"], ["gone-00001"])
+    assert set(client.zrange(INDEX, 0, -1)) == {b"indexed-00", b"indexed-01", b"gone-00002", b"gone-00003"}
+    assert client.pttl(session_key("indexed-00")) == -1
+    assert repaired.finished
+
+
+@pytest.mark.parametrize("limit", ["time", "number"])
+def test_an_agreed_repair_that_is_cut_off_is_gone_on_with(
+    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(redis_index, "PAGE", 4)
+    monkeypatch.setattr(index, "PAGE", 4)
+    for number in range(60):
+        store.create({}, checkout_id=f"indexed-{number:02}")
+    client.delete(INDEX)
+    if limit == "number":
+        monkeypatch.setattr(index, "MOST_AGREED", 10)
+    ticks = iter(range(100_000))
+    clock = replace(store.clock, elapsed=lambda: float(next(ticks)))
+    listed = [0]
+    for _ in range(60):
+        run = BoundedRun(clock, max_seconds=8) if limit == "time" else BoundedRun(clock)
+        report = repair_index(store, run, agreed=lambda _: True)
+        listed.append(client.zcard(INDEX))
+        if report.finished and not report.resumed and report.is_sound:
+            break
+        assert report.sound is None or report.repaired
+    assert len(listed) > 4
+    assert all(before < after for before, after in itertools.pairwise(listed[:4])), "each run gets further"
+    assert listed[-1] == 60
+
+
+def test_a_part_is_neither_sound_nor_unsound(store: CheckoutStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_index, "PAGE", 2)
+    for number in range(60):
+        store.create({}, checkout_id=f"indexed-{number:02}")
+    ticks = iter(range(1000))
+    clock = replace(store.clock, elapsed=lambda: float(next(ticks)))
+    part = check_index(store, BoundedRun(clock, max_seconds=4))
+    assert (part.sound, part.finished) == (None, False)
+    assert part.cursor is not None
+    assert check_index(store, cursor=part.cursor).sound is None
+    assert check_index(store).sound is True
+
+
+def test_a_preview_begins_where_the_next_repair_does(
+    store: CheckoutStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_index, "PAGE", 2)
+    for number in range(60):
+        store.create({}, checkout_id=f"indexed-{number:02}")
+    client.delete(INDEX)
+    ticks = iter(range(1000))
+    clock = replace(store.clock, elapsed=lambda: float(next(ticks)))
+    first = repair_index(store, BoundedRun(clock, max_seconds=4))
+    shown = preview_repair(store)
+    assert shown.resumed
+    assert first.missing.number + shown.missing.number == 60
 
 
 def test_two_never_run_at_once(store: CheckoutStore) -> None:

@@ -19,6 +19,7 @@ from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.redis import index_moves
+from checkout_cli.store.redis.admin import FIRST_CURSOR
 from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis.index_place import Place
 from tests.support.divergence import note_seen
@@ -209,7 +210,11 @@ def test_it_stops_when_its_time_is_up_and_the_next_run_goes_on(
     assert (report.finished, report.exit_code) == (False, ExitCode.FINDING)
     assert 0 < client.zcard(INDEX_BESIDE) < 1200
     assert client.type(INDEX) == b"set"
+    read: list[str] = []
+    member_page = store.index.member_page
+    monkeypatch.setattr(store.index, "member_page", lambda cursor: read.append(cursor) or member_page(cursor))
     assert adopt(store).finished
+    assert read[0] != FIRST_CURSOR, "it begins where the last one has stopped"
     assert ids(client.zrange(INDEX, 0, -1)) == set(names)
 
 

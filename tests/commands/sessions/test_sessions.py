@@ -15,12 +15,12 @@ from checkout_cli.clock import Clock
 from checkout_cli.commands.sessions import sessions
 from checkout_cli.commands.sessions.delete import Deletion, delete_all
 from checkout_cli.commands.sessions.delete import plan as make_plan
+from checkout_cli.commands.sessions.find import find
 from checkout_cli.commands.sessions.sessions import (
     Order,
     Selection,
     changed_fields,
     create,
-    find,
     list_sessions,
     parse_assignment,
     read_document,
@@ -560,15 +560,19 @@ def test_a_shops_own_fields_may_have_the_names_that_the_stores_had(store: Checko
     assert (session.version, session.fields["version"], session.fields["stamp"]) == (2, 7, "x")
 
 
-def test_an_update_needs_something_to_set_and_an_exact_id(store: CheckoutStore) -> None:
+def test_an_update_needs_something_to_set_and_an_id_that_no_other_shares(store: CheckoutStore) -> None:
     store.create({}, checkout_id="session-0")
 
     with pytest.raises(InvalidInput, match="nothing to set"):
         update(store, "session-0", [])
-    with pytest.raises(SessionNotFound):
-        update(store, "session-", ["notes=x"])
+    assert update(store, "session-", ["notes=x"]).acknowledgement.session.checkout_id == "session-0"
     with pytest.raises(InvalidInput):
         update(store, "sess*", ["notes=x"])
+    with pytest.raises(SessionNotFound):
+        update(store, "nothing-", ["notes=x"])
+    store.create({}, checkout_id="session-1")
+    with pytest.raises(InvalidInput, match="2 sessions begin with 'session-': session-0, session-1"):
+        update(store, "session-", ["notes=x"])
 
 
 def test_a_foreign_session_is_adopted_by_an_update(store: CheckoutStore, client: redis.Redis) -> None:

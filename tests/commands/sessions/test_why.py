@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from checkout_cli.commands.sessions.why import Answer, Cause, UserAnswer, explain, explain_user
+from checkout_cli.commands.sessions.delete import delete_all, plan
+from checkout_cli.commands.sessions.why import explain
+from checkout_cli.commands.sessions.why_answer import HINTS, Answer, Cause, UserAnswer
+from checkout_cli.commands.sessions.why_user import explain_either, explain_user
 from checkout_cli.commands.sync.sync import synchronize
-from checkout_cli.errors import ExitCode
+from checkout_cli.errors import ExitCode, InvalidInput
 from checkout_cli.files.last_look import LastLook
 from checkout_cli.keys import claim_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.divergence import (
+    beside_redis,
     create_in_redis_alone,
     make_conflict,
     set_columns,
     update_in_database_alone,
+    update_in_redis_alone,
     write_externally,
 )
 from tests.support.servers import ValkeyServer
@@ -28,14 +34,17 @@ ID = "why-000001"
 KEY = f"checkout:session:{ID}"
 
 
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+
+
 @pytest.fixture
 def why(store: CheckoutStore, tmp_path: Path) -> Callable[[], Answer]:
     """The answer for the one session of these tests."""
 
     def ask() -> Answer:
-        answer = explain(store, ID, last_look=LastLook(tmp_path / "state"))
-        assert isinstance(answer, Answer)
-        return answer
+        return explain(store, ID, last_look=LastLook(tmp_path / "state"))
 
     return ask
 
@@ -216,14 +225,12 @@ def test_evictions_are_told_where_there_were_any_and_what_is_new_of_them(
         client.delete(KEY)
         look = LastLook(tmp_path / "state")
         answer = explain(full, ID, last_look=look)
-        assert isinstance(answer, Answer)
         assert answer.cause is Cause.ONLY_IN_DATABASE  # without evictions, nothing is said of any
         client.config_set("maxmemory-policy", "allkeys-random")
         client.config_set("maxmemory", "4mb")
         for number in range(600):
             client.set(f"filler:{number}", "x" * 10_000)
         answer = explain(full, ID, last_look=look)
-        assert isinstance(answer, Answer)
         assert answer.cause is Cause.EVICTED
         assert "since the last look; policy allkeys-random" in " ".join(answer.evidence)
 
@@ -237,7 +244,6 @@ def test_a_restart_after_the_last_write_is_told(
         set_columns(other, ID, updated_at=other.clock.wall() - 600_000)
         other.redis.ask(("DEL", KEY))
         answer = explain(other, ID, last_look=LastLook(tmp_path / "state"))
-    assert isinstance(answer, Answer)
     assert answer.cause is Cause.RESTARTED
 
 
@@ -246,7 +252,7 @@ def test_of_a_user_every_living_session_is_told(store: CheckoutStore, tmp_path: 
     store.create({"userId": "user-0001"}, checkout_id="why-000002")
     store.create({"userId": "user-0002"}, checkout_id="why-000003")
     store.notes.write_down()
-    answer = explain(store, "user-0001", last_look=LastLook(tmp_path / "state"))
+    answer = explain_either(store, "user-0001", last_look=LastLook(tmp_path / "state"))
     assert isinstance(answer, UserAnswer)
     assert {one.trace.checkout_id for one in answer.answers} == {ID, "why-000002"}
     assert answer.tracked is not None
@@ -258,5 +264,206 @@ def test_of_a_user_every_living_session_is_told(store: CheckoutStore, tmp_path: 
 def test_where_no_tier_can_tell_that_is_said(store: CheckoutStore, tmp_path: Path) -> None:
     with make_store(replace(store.settings, redis_port=1)) as without_redis:
         answer = explain(without_redis, ID, last_look=LastLook(tmp_path / "state"))
-    assert isinstance(answer, Answer)
     assert (answer.cause, answer.exit_code) == (Cause.UNKNOWN, ExitCode.UNAVAILABLE)
+
+
+# By the beginning of an id
+
+
+@pytest.mark.parametrize("ended", ["deleted", "expired", "index", "conflict"])
+def test_the_beginning_of_an_id_finds_what_has_ended(store: CheckoutStore, tmp_path: Path, ended: str) -> None:
+    create(store)
+    if ended == "deleted":
+        store.delete(ID)
+    elif ended == "conflict":
+        update_in_redis_alone(store.settings, ID, notes="written")
+        update_in_database_alone(store.settings, ID, notes="database")
+        synchronize(store)
+    if ended != "deleted":
+        store.redis.ask(("DEL", KEY))
+    if ended == "expired":
+        set_columns(store, ID, expires_at=store.clock.wall() - 600_000)
+    elif ended != "deleted":
+        store.database.erase(ID)
+    if ended == "conflict":
+        store.redis.ask(("ZREM", "checkout:index", ID))
+    answer = explain(store, ID[:5], last_look=LastLook(tmp_path / "state"))
+    causes = {
+        "deleted": Cause.DELETED,
+        "expired": Cause.EXPIRED,
+        "index": Cause.DANGLING,
+        "conflict": Cause.LOST_CONFLICT,
+    }
+    assert (answer.trace.checkout_id, answer.cause) == (ID, causes[ended])
+
+
+def test_a_beginning_that_a_living_and_a_deleted_session_share_names_both(store: CheckoutStore, tmp_path: Path) -> None:
+    create(store)
+    store.create({}, checkout_id="why-000002")
+    store.delete("why-000002")
+    with pytest.raises(InvalidInput, match="2 sessions begin with 'why-': why-000001, why-000002"):
+        explain_either(store, "why-", last_look=LastLook(tmp_path / "state"))
+
+
+def test_a_short_user_id_is_no_beginning_that_is_too_short(store: CheckoutStore, tmp_path: Path) -> None:
+    store.create({"userId": "u1"}, checkout_id=ID)
+    store.bookkeeping.flush()
+    answer = explain_either(store, "u1", last_look=LastLook(tmp_path / "state"))
+    assert isinstance(answer, UserAnswer)
+    assert [one.trace.checkout_id for one in answer.answers] == [ID]
+
+
+# Content, undo files, and what is advised
+
+
+def delete_with_undo(store: CheckoutStore, *checkout_ids: str, undo_file: Path | None = None) -> Path:
+    done = delete_all(store, plan(store, checkout_ids, undo_file=undo_file), agreed=lambda _: True)
+    assert done.undo_file is not None
+    return done.undo_file
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_of_a_deletion_the_content_and_the_undo_file_are_told(
+    store: CheckoutStore, why: Why, tmp_path: Path, elsewhere: bool
+) -> None:
+    create(store)
+    undo = delete_with_undo(store, ID, undo_file=tmp_path / "my undo.ndjson" if elsewhere else None)
+    answer = why()
+    assert (answer.cause, answer.undo_file) == (Cause.DELETED, undo)
+    assert answer.fields is not None
+    assert answer.fields["totalAmount"] == 7.5
+    assert answer.hint == f"checkoutctl sessions restore {shlex.quote(str(undo))}"
+    undo.unlink()
+    assert why().undo_file is None
+
+
+def test_the_undo_file_of_another_deletion_is_not_told(store: CheckoutStore, why: Why) -> None:
+    create(store)
+    store.create({}, checkout_id="why-000002")
+    delete_with_undo(store, "why-000002")
+    store.delete(ID)
+    answer = why()
+    assert (answer.undo_file, answer.fields) == (None, None)
+    assert "{" not in answer.hint
+
+
+def test_what_an_external_writer_deleted_is_told_with_its_content(store: CheckoutStore, why: Why) -> None:
+    create(store)
+    set_columns(store, ID, body=None, previous_body='{"totalAmount": 3.25}', previous_version=1, version=2)
+    answer = why()
+    assert answer.hint == f"checkoutctl sessions restore {ID}"
+    assert answer.fields == {"totalAmount": 3.25}
+
+
+def test_an_expired_row_is_told_with_its_content(store: CheckoutStore, why: Why) -> None:
+    create(store)
+    store.redis.ask(("DEL", KEY))
+    set_columns(store, ID, expires_at=store.clock.wall() - 600_000)
+    answer = why()
+    assert answer.fields is not None
+    assert answer.fields["totalAmount"] == 7.5
+    assert "never" not in answer.sentence
+
+
+def test_one_that_was_never_published_is_not_told_to_have_run_out_of_time_in_redis(
+    store: CheckoutStore, why: Why
+) -> None:
+    with beside_redis(store.settings) as writer:
+        writer.create({}, checkout_id=ID)
+    answer = why()
+    assert (answer.cause, answer.sentence) == (
+        Cause.WAITS_FOR_REDIS,
+        "it is alive in the database, and Redis never had it",
+    )
+    set_columns(store, ID, expires_at=store.clock.wall() - 600_000)
+    answer = why()
+    assert answer.cause is Cause.EXPIRED
+    assert "never published to Redis" in answer.sentence
+
+
+def test_no_hint_removes_what_the_answer_rests_on() -> None:
+    removing = ("cleanup --expired", "cleanup --index", "sessions delete", "index repair", "DEL ", "FLUSH")
+    assert [hint for hint in HINTS.values() if any(word in hint for word in removing)] == []
+    assert HINTS.keys() | {Cause.ALIVE, Cause.EXTERNAL} == set(Cause)  # the others say what comes next
+    assert all("--dry-run" in hint for hint in HINTS.values() if "cleanup" in hint)
+
+
+# Evictions and restarts
+
+
+def test_an_eviction_after_a_restart_is_no_loss_at_the_restart(
+    store: CheckoutStore, valkey_server: Callable[..., ValkeyServer], tmp_path: Path
+) -> None:
+    server = valkey_server()
+    with make_store(replace(store.settings, redis_port=server.port)) as full:
+        create(full)
+        set_columns(full, ID, updated_at=full.clock.wall() - 60_000, expires_at=full.clock.wall() + 60_000)
+    with server.client() as client:
+        client.save()
+    server.kill()
+    server.start()
+    with make_store(replace(store.settings, redis_port=server.port)) as full, server.client() as client:
+        assert client.exists(KEY)
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", "4mb")
+        for number in range(600):
+            client.set(f"filler:{number}", "x" * 10_000)
+        client.delete(KEY, "checkout:index")
+        answer = explain(full, ID, last_look=LastLook(tmp_path / "state"))
+    assert answer.cause is Cause.EVICTED
+
+
+def test_a_restart_without_data_is_no_eviction_though_there_are_evictions_since(
+    store: CheckoutStore, valkey_server: Callable[..., ValkeyServer], tmp_path: Path
+) -> None:
+    server = valkey_server()
+    with make_store(replace(store.settings, redis_port=server.port)) as full:
+        create(full)
+        ttl = int(full.settings.session_ttl * 1000)
+        moment = full.clock.wall() - 60_000
+        set_columns(full, ID, updated_at=moment, expires_at=moment + ttl)
+    server.kill()
+    server.start()
+    with make_store(replace(store.settings, redis_port=server.port)) as full, server.client() as client:
+        assert not client.exists(KEY)
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", "4mb")
+        for number in range(600):
+            client.set(f"filler:{number}", "x" * 10_000)
+        assert client.info("stats")["evicted_keys"]
+        answer = explain(full, ID, last_look=LastLook(tmp_path / "state"))
+    assert answer.cause is Cause.RESTARTED
+
+
+# Of a user
+
+
+def test_of_a_user_ended_sessions_are_told_after_the_living(store: CheckoutStore, tmp_path: Path) -> None:
+    for number in range(1, 6):
+        store.create({"userId": "user-0001"}, checkout_id=f"why-00000{number}")
+    store.create({"userId": "user-0002"}, checkout_id="why-others")
+    store.notes.write_down()
+    delete_with_undo(store, "why-000002", "why-others")
+    store.redis.ask(("DEL", "checkout:session:why-000003"))
+    set_columns(store, "why-000003", expires_at=store.clock.wall() - 600_000)
+    set_columns(store, "why-000004", body=None, previous_body='{"userId": "user-0001"}', previous_version=1, version=2)
+    store.redis.ask(("DEL", "checkout:session:why-000004"))
+    answer = explain_user(store, "user-0001", last_look=LastLook(tmp_path / "state"))
+    causes = {one.trace.checkout_id[-1]: one.cause for one in answer.answers}
+    assert causes == {
+        "1": Cause.ALIVE,
+        "5": Cause.ALIVE,
+        "3": Cause.EXPIRED,
+        "2": Cause.DELETED,
+        "4": Cause.DELETED,
+    }
+    assert list(causes)[:2] in (["1", "5"], ["5", "1"])
+    assert (answer.complete, answer.exit_code) == (True, ExitCode.OK)
+
+
+def test_a_user_whose_sessions_have_all_ended_is_not_found(store: CheckoutStore, tmp_path: Path) -> None:
+    create(store)
+    delete_with_undo(store, ID)
+    answer = explain_user(store, "user-0001", last_look=LastLook(tmp_path / "state"))
+    assert [one.cause for one in answer.answers] == [Cause.DELETED]
+    assert answer.exit_code == ExitCode.NOT_FOUND

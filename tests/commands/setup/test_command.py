@@ -109,13 +109,13 @@ def test_debug_logs_the_probe(checkoutctl: Checkoutctl) -> None:
 
 
 @pytest.fixture
-def terminal(checkoutctl: Checkoutctl, tmp_path: Path) -> Callable[[], pexpect.spawn[str]]:
+def terminal(checkoutctl: Checkoutctl, tmp_path: Path) -> Callable[..., pexpect.spawn[str]]:
     """Starts ``checkoutctl setup`` on a terminal."""
     pexpect = pytest.importorskip("pexpect")
 
-    def start() -> pexpect.spawn[str]:
+    def start(**without: str) -> pexpect.spawn[str]:
         command = checkoutctl.command("setup")
-        environment = checkoutctl.environment | {"TERM": "xterm"}
+        environment = checkoutctl.environment | {"TERM": "xterm"} | without
         child: pexpect.spawn[str] = pexpect.spawn(
             sys.executable, command[1:], env=environment, cwd=str(tmp_path), encoding="utf-8", timeout=20
         )
@@ -166,3 +166,77 @@ def test_a_terminal_is_not_asked_where_nothing_is_to_be_written(
     child.wait()
     assert "Write" not in rest
     assert child.exitstatus == 0
+
+
+NOWHERE = {"REDIS_HOST": "", "REDIS_PORT": ""}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pexpect needs a pseudo-terminal")
+def test_a_person_is_asked_where_redis_is_where_nothing_says_so(
+    terminal: Callable[..., pexpect.spawn[str]], checkoutctl: Checkoutctl, tmp_path: Path
+) -> None:
+    child = terminal(**NOWHERE)
+    child.expect(r"Where is Redis\? \[redis://localhost:6379/0\]")
+    child.sendline("http://nonsense")
+    child.expect("must begin with redis://")
+    child.expect(r"Where is Redis\?")
+    port = checkoutctl.environment["REDIS_PORT"]
+    child.sendline(f"127.0.0.1:{port}")
+    child.expect(rf"\+REDIS_URL=redis://127.0.0.1:{port}")
+    child.expect(r"Write .*\?")
+    child.sendline("y")
+    child.expect("probe memory")
+    child.wait()
+    assert child.exitstatus == 0
+    assert f"REDIS_URL=redis://127.0.0.1:{port}" in (tmp_path / ".env.local").read_text()
+    again = terminal(**NOWHERE)
+    rest = again.read()
+    again.wait()
+    assert ("Where is Redis?" in rest, again.exitstatus) == (False, 0)
+
+
+def test_the_url_can_be_given_and_is_written(checkoutctl: Checkoutctl, tmp_path: Path) -> None:
+    url = f"redis://127.0.0.1:{checkoutctl.environment['REDIS_PORT']}/0"
+    for _ in range(2):
+        done = checkoutctl("setup", "--yes", "--redis-url", url, env=NOWHERE)
+        assert done.returncode == 0
+        assert "assumed: Redis" not in done.stderr
+    assert (tmp_path / ".env.local").read_text().count(f"REDIS_URL={url}\n") == 1
+    before = contents(tmp_path)
+    for wrong, reason in (
+        ("redis://elsewhere:1/0", "says already where Redis is"),
+        ("redis://:canary@elsewhere:1/0", "has a password"),
+        ("http://elsewhere", "must begin with redis://"),
+    ):
+        refused = checkoutctl("setup", "--yes", "--redis-url", wrong, env=NOWHERE)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert reason in refused.stderr
+        assert "canary" not in refused.stderr
+    assert contents(tmp_path) == before
+
+
+def test_what_nothing_says_is_assumed_aloud(checkoutctl: Checkoutctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = checkoutctl("setup", "--check", "--json", env={**NOWHERE, "DATABASE_URL": ""})
+    assert "assumed: Redis is at localhost:6379" in done.stderr
+    assert "note: no .env.local" not in done.stderr
+    (redis, database) = json.loads(done.stdout)["assumed"]
+    assert "--redis-url" in redis
+    assert "DATABASE_URL" in database
+    assert json.loads(checkoutctl("setup", "--check", "--json").stdout)["assumed"] == []
+
+
+def test_a_wrong_password_is_told_from_a_missing_server(
+    checkoutctl: Checkoutctl, valkey_server: Callable[..., ValkeyServer]
+) -> None:
+    server = valkey_server("--requirepass", "hush")
+    env = {"REDIS_PORT": str(server.port), "REDIS_PASSWORD": "wrong"}
+    denied = checkoutctl("setup", "--check", "--json", env=env)
+    checks = {check["id"]: check for check in json.loads(denied.stdout)["checks"]}
+    assert denied.returncode == 4
+    assert "(password)" in checks["redis"]["evidence"]
+    assert checks["server installed"]["status"] != "warn"
+    assert "demo" not in denied.stdout
+    server.kill()
+    missing = checkoutctl("setup", "--check", "--json", env=env)
+    assert missing.returncode == 1
+    assert "(password)" not in missing.stdout

@@ -192,7 +192,7 @@ def test_a_port_where_something_else_listens_is_named(tmp_path: Path, settings: 
         report = set_up(sources(tmp_path, settings, REDIS_PORT=str(port)), BARE)
     redis = check_of(report, "redis")
     assert "is not Redis" in redis.evidence
-    assert "who holds the port" in redis.fix
+    assert redis.fix == "checkoutctl doctor --only port-in-use"
 
 
 @pytest.mark.parametrize(

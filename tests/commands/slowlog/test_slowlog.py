@@ -9,6 +9,7 @@ from checkout_cli.commands.slowlog.slowlog import empty_slow_log, slow_log
 from checkout_cli.errors import CommandDenied, CommandUnknown, RedisUnavailable
 from checkout_cli.keys import Family
 from checkout_cli.store.checkout_store import CheckoutStore
+from tests.support.command import Checkoutctl
 from tests.support.odd_servers import OddServer
 from tests.support.servers import ValkeyServer
 
@@ -94,3 +95,17 @@ def test_without_config_the_threshold_is_unknown_and_the_entries_are_told(odd: O
         (server,) = slow_log(store.redis).servers
     assert server.threshold is None
     assert "CONFIG" in server.unknown.upper()
+
+
+def test_the_client_is_told_with_its_name(valkey_server: Callable[..., ValkeyServer], checkoutctl: Checkoutctl) -> None:
+    server = valkey_server("--slowlog-log-slower-than", "0")
+    with server.client(client_name="reports") as client:
+        client.keys("nothing:*")
+        (address,) = [found["addr"] for found in client.client_list() if found["name"] == "reports"]
+        env = {"REDIS_PORT": str(server.port)}
+        shown = checkoutctl("slowlog", "--limit", "100", env=env)
+        (document,) = checkoutctl("slowlog", "--limit", "100", "--json", env=env).documents
+    assert f"{address} (reports)" in shown.stdout
+    assert f"somebody uses KEYS ({address} (reports))" in shown.stderr
+    (entry,) = [entry for entry in document["servers"][0]["entries"] if entry["command"] == "KEYS"]
+    assert (entry["client"], entry["clientName"]) == (address, "reports")

@@ -88,7 +88,7 @@ def test_a_run_in_words(capsys: Captured) -> None:
         "Redis to database: 1 session waits, the oldest for 40s",
         "conflicts: none",
         "flushed to the database: 1",
-        "synced to Redis: 1 published, 2 without a copy there, 1 expired",
+        "synced to Redis: 1 published, 2 settled without a copy there, 1 expired",
     ]
     assert shown.err == ""
 
@@ -103,7 +103,7 @@ def test_external_writes_are_told_in_words_and_as_json(capsys: Captured) -> None
         "external writes taken in: 3",
         "kept as conflicts: 2",
     ]
-    assert shown.err == "warning: 2 conflicts wait for a person; checkoutctl sync --conflicts\n"
+    assert shown.err == "warning: 2 conflicts wait for a person\n"
     show_sync(report, as_json=True, quiet=False)
     done = json.loads(capsys.readouterr().out)["handedOver"]
     assert (done["toDatabase"]["flushed"], done["externalWrites"], done["conflicts"]) == (1, {"takenIn": 3}, 2)
@@ -124,8 +124,7 @@ def test_quiet_is_silent_on_success_and_not_otherwise(capsys: Captured) -> None:
             "database had all of it"
         ),
         "warning: 3 sessions cannot be synced: \\x1b]0;owne (not a string), and 2 more",
-        "warning: 2 conflicts wait for a person; checkoutctl sync --conflicts",
-        "  next: checkoutctl ping",
+        "warning: 2 conflicts wait for a person",
     ]
 
 

@@ -111,7 +111,7 @@ def test_it_survives_redis_going_away_hanging_and_coming_back(
     child.expect_exact("HEALTHY")
     server.kill()
     child.expect_exact("DEGRADED")
-    child.expect_exact("checkoutctl ping")
+    child.expect_exact("checkoutctl doctor")
     server.start()
     child.expect_exact("HEALTHY")
     server.pause()

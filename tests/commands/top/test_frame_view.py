@@ -42,7 +42,7 @@ def test_a_frame_never_leaves_its_room(width: int, height: int, count: int, slow
 def test_80_by_24_has_a_part_of_everything() -> None:
     text = shown(look_of(), Room(80, 24))
     titles = ["HEALTHY", "redis", "database", "memory", "sessions", "by status", "per minute", "created", "completed"]
-    for title in (*titles, "failed", "conversion", "cache hits", "ends soon", "slow"):
+    for title in (*titles, "failed", "conversion", "cache hits", "by tier", "ends soon", "slow"):
         assert f"\n{title}" in f"\n{text}"
     assert len(text.splitlines()) <= 24
     assert "00000000" in text
@@ -78,6 +78,7 @@ def test_the_figures_are_those_of_the_look() -> None:
     assert "by status  pending 4, paid 30" in text
     assert "conversion 46.7%  49 of 105 in 15 minutes" in text
     assert "cache hits delivery 90.0% of 100,  coupon no reads" in text
+    assert "by tier    reads redis 90.0%, database 10.0%;  writes database 100.0% (3 not in Redis at first)" in text
     assert "KEYS                     3      200.0 ms  sessions" in text
     assert "EVAL                     1      100.0 ms  no key" in text
 

@@ -7,18 +7,28 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import ConfigurationError, DatabaseNotReady, DatabaseUnavailable
+from checkout_cli.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    DatabaseBusy,
+    DatabaseNotReady,
+    DatabasePoolExhausted,
+    DatabaseUnavailable,
+    StatementRefused,
+)
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.database.admin import DatabaseAdmin
-from checkout_cli.store.database.engine import GRACE
+from checkout_cli.store.database.postgresql import GRACE
 from checkout_cli.store.records import Record
+from tests.support.proxy import proxied
+from tests.support.servers import PostgresServer
 
 SESSION = Record("session-1", 1, b'{"a":1}', 1, 10**15)
 TIMEOUT = 0.3
@@ -256,3 +266,143 @@ def test_an_unknown_database_is_a_wrong_setting(postgres_url: str) -> None:
 def test_every_name_of_postgresql_is_understood(postgres_url: str, scheme: str) -> None:
     with closing(tier(f"{scheme}://{postgres_url.partition('://')[2]}")) as database:
         assert database.create_schema()
+
+
+# One connection, one statement: nobody else is concerned
+
+
+def end_connections(server: PostgresServer, database: DatabaseAdmin, url: str) -> None:
+    """All that wait in the pool, each of which was used before."""
+    with database.transaction(), database.transaction():
+        pass
+    server.end_connections(url)
+
+
+def test_connections_that_the_server_closed_are_replaced_and_nobody_hears_of_it(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    with closing(tier(postgres_url)) as database:
+        database.create_schema()
+        for use in (insert, lambda it: it.read("session-1"), lambda it: it.totals().created):
+            end_connections(postgres_server, database, postgres_url)
+            assert use(database)
+        assert not database.breaker.is_open
+
+
+def test_a_connection_that_is_lost_within_a_transaction_is_one_callers_error(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    with closing(tier(postgres_url)) as database:
+        database.create_schema()
+        lost = pytest.raises(ConnectionLost)
+        with lost, database.transaction() as connection:
+            connection.execute(sqlalchemy.text("SELECT 1"))
+            postgres_server.end_connections(postgres_url)
+            connection.execute(sqlalchemy.text("SELECT 1"))
+        assert not database.breaker.is_open
+        assert insert(database)
+
+
+def test_a_read_whose_connection_is_lost_is_asked_again(postgres_server: PostgresServer, postgres_url: str) -> None:
+    with closing(tier(postgres_url)) as database:
+        database.create_schema()
+        insert(database)
+        ended: list[object] = []
+
+        @sqlalchemy.event.listens_for(database._engine, "before_cursor_execute")
+        def _end(*_: object) -> None:
+            if not ended:
+                ended.append(postgres_server.end_connections(postgres_url))
+
+        assert database.read("session-1") is not None
+        assert ended
+
+
+def test_a_server_that_is_gone_is_an_outage_after_one_more_try(postgres_url: str) -> None:
+    with proxied(postgres_url) as through, closing(tier(through.proxied_url)) as database:
+        database.create_schema()
+        through.proxy.refuse()
+        with pytest.raises(DatabaseUnavailable):
+            database.read("session-1")
+        assert database.breaker.is_open
+
+
+def test_a_full_pool_is_this_processes_own_matter(database: DatabaseAdmin) -> None:
+    with ExitStack() as held:
+        for _ in range(20):
+            held.enter_context(database.transaction())
+        with within(TIMEOUT), pytest.raises(DatabasePoolExhausted) as busy:
+            database.read("session-1")
+        assert busy.value.exit_code == 75
+    assert database.read("session-1") is None, "the breaker is open"
+
+
+def test_a_lock_is_one_statements_matter(path: Path, database: DatabaseAdmin, postgres_url: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseBusy):
+            insert(database)
+        assert database.read("session-1") is None, "the breaker is open"
+    with closing(tier(postgres_url)) as server, closing(tier(postgres_url)) as other_one:
+        server.create_schema()
+        insert(server)
+        with other_one.transaction() as connection:
+            connection.execute(sqlalchemy.text("SELECT * FROM checkoutctl_sessions FOR UPDATE"))
+            with pytest.raises(DatabaseBusy):
+                server.update(SESSION, seen=1, now=2, write_id="another")
+            assert server.read("session-1") is not None, "the breaker is open"
+
+
+def test_a_statement_that_cannot_be_is_one_statements_matter(postgres_url: str) -> None:
+    with closing(tier(postgres_url)) as database:
+        database.create_schema()
+        with pytest.raises(StatementRefused), database.transaction() as connection:
+            connection.execute(sqlalchemy.text("SELECT nonsense()"))
+        assert database.read("session-1") is None
+
+
+def test_a_server_with_too_many_clients_is_busy(postgres_server: PostgresServer, postgres_url: str) -> None:
+    with closing(tier(postgres_url)) as database, closing(tier(postgres_url)) as late:
+        database.create_schema()
+        postgres_server.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 1 IN ROLE pg_read_all_data")
+        few = postgres_url.replace("//postgres:@", "//few@")
+        assert few != postgres_url
+        with closing(tier(few)) as first, closing(tier(few)) as second:
+            first.schema_present()
+            with pytest.raises(DatabaseBusy, match="too many connections"):
+                second.schema_present()
+        postgres_server.execute("DROP ROLE few")
+        assert late.read("session-1") is None
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_database(request: pytest.FixtureRequest, path: Path) -> Iterator[DatabaseAdmin]:
+    url = f"sqlite:///{path}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    with closing(tier(url)) as opened:
+        opened.create_schema()
+        yield opened
+
+
+def test_statements_of_one_snapshot_see_one_moment(any_database: DatabaseAdmin) -> None:
+    count = sqlalchemy.text("SELECT count(*) FROM checkoutctl_sessions")
+    with any_database.snapshot() as connection:
+        before = connection.execute(count).scalar_one()
+        assert insert(any_database)
+        assert connection.execute(count).scalar_one() == before
+    with any_database.transaction() as connection:
+        assert connection.execute(count).scalar_one() == before + 1
+
+
+def test_totals_agree_while_a_clean_up_moves_rows_into_them(any_database: DatabaseAdmin) -> None:
+    insert(any_database)
+    purged: list[int] = []
+
+    @sqlalchemy.event.listens_for(any_database._engine, "after_cursor_execute")
+    def _purge(_: object, __: object, statement: str, *___: object) -> None:
+        if "checkoutctl_totals" in statement and statement.startswith("SELECT") and not purged:
+            purged.append(0)
+            purged[0] = any_database.purge(["session-1"], 10**16)  # between the two questions
+
+    assert any_database.totals().created == 1
+    assert purged == [1]
+    assert any_database.totals().created == 1

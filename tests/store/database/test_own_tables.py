@@ -161,7 +161,9 @@ def test_a_table_of_somebody_else_is_named_with_the_way_out_and_never_touched(
     table = make(whose, tier, shop)
     with statements_on(*untouchable(whose)) as touched:
         for attempt in ATTEMPTS.values():
-            with pytest.raises(ForeignTable, match=rf"has a table (\w+\.)?{table} that checkoutctl did not make") as no:
+            with pytest.raises(
+                ForeignTable, match=rf"has a table (\w+\.)?{table} that this program did not make"
+            ) as no:
                 attempt(tier())
             assert no.value.exit_code == 78
             assert no.value.hint.endswith(" checkoutctl setup")

@@ -164,15 +164,16 @@ def test_a_wrong_password_is_no_outage(
         assert store.database.read(ID) is None
 
 
-def test_a_permission_that_is_missing_after_the_commit_does_not_refuse_the_write(
+def test_a_permission_that_is_missing_for_the_index_alone_does_not_refuse_the_write(
     valkey_server: Callable[..., ValkeyServer], settings: Settings, clock: ManualClock
 ) -> None:
     server = valkey_server("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-zadd")
     with make_store(replace(settings, redis_port=server.port), clock) as store:
         make_tables(store.database)
         acknowledgement = store.create({"n": 1}, checkout_id=ID)
-        assert (acknowledgement.durability, acknowledgement.published) == (Durability.DATABASE, False)
+        assert (acknowledgement.durability, acknowledgement.published) == (Durability.DATABASE, True)
         assert store.get(ID).fields["n"] == 1
+        assert store.index.layout().is_empty
 
 
 def test_a_replica_serves_no_session_and_takes_no_write(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkout_cli.store.redis.monitor import Line, is_script, parsed
+from checkout_cli.store.redis.monitor import Line, client_address, is_script, parsed
 
 
 def as_the_server_writes(argument: bytes) -> bytes:
@@ -36,3 +36,15 @@ def test_what_a_script_runs_is_told_from_what_clients_send() -> None:
     assert outer is not None
     assert is_script(inner)
     assert not is_script(outer)
+
+
+@pytest.mark.parametrize(
+    "raw", ["127.0.0.1:51234", "[2001:db8::1]:6379", "[::1]:51234", "lua", "/run/redis.sock:0", "unix:/run/redis.sock"]
+)
+def test_a_clients_address_is_told_as_it_is(raw: str) -> None:
+    assert client_address(raw.encode()) == raw
+
+
+@pytest.mark.parametrize("raw", [b"", b"jane@example.org", b"Jane", b"127.0.0.1:51234 jane", b"\xff:1", b"a\x1b[2J:1"])
+def test_any_other_text_of_a_server_is_no_address(raw: bytes) -> None:
+    assert client_address(raw) == ""

@@ -10,7 +10,7 @@ from checkout_cli.errors import RedisUnavailable
 from checkout_cli.keys import INDEX, session_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.records import Problem
-from checkout_cli.store.redis import tier
+from checkout_cli.store.redis import portions
 from checkout_cli.store.redis.opened import LARGEST_VALUE
 
 LARGE = 80
@@ -44,6 +44,6 @@ def test_pages_of_large_sessions_are_read(store: CheckoutStore, large: list[str]
 def test_without_portions_they_would_not_be(
     store: CheckoutStore, large: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tier, "MOST_AT_ONCE", 2**30)
+    monkeypatch.setattr(portions, "MOST_AT_ONCE", 2**30)
     with pytest.raises(RedisUnavailable):
         store.redis.look(large)

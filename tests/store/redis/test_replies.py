@@ -20,7 +20,7 @@ from checkout_cli.store.redis import server as redis_server
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.cluster import RedisCluster
 from checkout_cli.store.redis.commands import SCRIPTS, shape_of
-from checkout_cli.store.redis.replies import SHAPES, anything
+from checkout_cli.store.redis.replies import SHAPES, anything, type_name
 from tests.support.liar import Liar, Tell, dripping, endless, instead
 from tests.support.servers import ValkeyServer
 from tests.support.stores import ID, make_store
@@ -245,3 +245,14 @@ def test_a_session_is_read_from_the_database_while_redis_drips(lied_to: Settings
         started = time.monotonic()
         assert store.get(ID).tier is TierName.DATABASE
         assert time.monotonic() - started < 10 * TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        *[(raw, raw.decode()) for raw in (b"string", b"zset", b"ReJSON-RL", b"MBbloom--", b"none")],
+        *[(raw, "value of an unknown type") for raw in (b"jane@example.org", b"", b"+4917055", b"a b", b"x\x1b[2J")],
+    ],
+)
+def test_the_name_of_a_type_is_one_word_or_not_told(raw: bytes, name: str) -> None:
+    assert type_name(raw) == name
