@@ -1,8 +1,9 @@
-"""Bytes and spans of time for people."""
+"""Bytes, spans of time and amounts of money for people."""
 
 from __future__ import annotations
 
 _BYTES = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_MOST_MONEY = 10**15
 _SECONDS = ((86_400, "d"), (3600, "h"), (60, "m"))
 
 
@@ -21,3 +22,8 @@ def span(milliseconds: float) -> str:
         if seconds >= unit:
             return f"{seconds // unit}{name}"
     return f"{seconds}s"
+
+
+def money(amount: float) -> str:
+    """An amount with two decimals: ``56.60``; as it is where it has more, or is too large for money: ``0.125``."""
+    return f"{amount:.2f}" if abs(amount) < _MOST_MONEY and round(amount, 2) == amount else repr(amount)

@@ -4,7 +4,7 @@
 _checkoutctl_place() {
     commands='' options='' valued='' operand=''
     case $1 in
-    '') commands='doctor health ping top incident sync sessions users stats cache memory info slowlog latency monitor bench setup demo config migrate cleanup cron serve acl completion' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
+    '') commands='doctor health ping top incident sync sessions users stats cache memory info slowlog latency monitor bench setup demo config migrate cleanup cron serve acl completion help' options='--redis-host --redis-port --redis-db -C --directory -v --verbose --no-color --version -h --help' valued='--redis-host --redis-port --redis-db -C --directory' ;;
     'doctor') options='--only --skip --explain --fail-on --json --timeout -h --help' valued='--only --skip --explain --fail-on --timeout' ;;
     'health') options='-w --watch --json --nagios --timeout -h --help' valued='-w --watch --timeout' ;;
     'ping') options='-c --count -i --interval --json --timeout -h --help' valued='-c --count -i --interval --timeout' ;;
@@ -80,6 +80,7 @@ _checkoutctl_place() {
     'completion') commands='show install' options='-h --help' ;;
     'completion show') options='-h --help' ;;
     'completion install') options='--shell --dry-run -y --yes --json -h --help' valued='--shell' ;;
+    'help') options='--json -h --help' ;;
     esac
 }
 

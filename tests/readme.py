@@ -1,7 +1,11 @@
-"""The parts of the README that are made from the code. ``python -m tests.readme`` writes them anew; a test compares."""
+"""The parts of the documents that are made from the code.
+
+The documents are the README and the help topics. ``python -m tests.readme`` writes the parts anew; a test compares.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,17 +18,22 @@ from checkout_cli.config.settings import VARIABLES
 from checkout_cli.errors import ExitCode
 from tests.guarantees import DURABILITIES, GUARANTEES
 
-PATH = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PATH = ROOT / "README.md"
+HELP = ROOT / "checkout_cli" / "help"
+DOCUMENTS = (PATH, *sorted(HELP.glob("*.md")))
 
 
 def commands() -> str:
     """Every command with those under it."""
     root: Any = typer.main.get_command(app)
     rows = ["| command | what it is for |", "|---|---|"]
-    for record in records():
-        inner = getattr(root.commands[record.name], "commands", {})
-        words = f" {', '.join(inner)}" if inner else ""
-        rows.append(f"| `checkoutctl {record.name}`{words} | {record.summary} |")
+    for group, members in itertools.groupby(records(), key=lambda record: record.group):
+        rows.append(f"| **{group}** | |")
+        for record in members:
+            inner = getattr(root.commands[record.name], "commands", {})
+            words = f" {', '.join(inner)}" if inner else ""
+            rows.append(f"| `checkoutctl {record.name}`{words} | {record.summary} |")
     return "\n".join(rows) + "\n"
 
 
@@ -46,21 +55,23 @@ def exit_codes() -> str:
     return "\n".join(rows) + "\n"
 
 
-def guarantees() -> str:
-    """What an acknowledgement is worth, what is guaranteed, and the tests that hold the store to it."""
+def durabilities() -> str:
+    """What each durability means."""
     rows = ["| durability | acknowledged when | survives |", "|---|---|---|"]
     rows += [f"| `{name}` | {when} | {survives} |" for name, (when, survives) in DURABILITIES.items()]
-    rows += ["", "| | guarantee | held to it by |", "|---|---|---|"]
-    for name, guarantee in GUARANTEES.items():
-        tests = ", ".join(f"[{Path(path).stem}]({path})" for path in guarantee.tests)
-        rows.append(f"| **{name}** | {guarantee.words} | {tests} |")
     return "\n".join(rows) + "\n"
+
+
+def guarantees() -> str:
+    """Each guarantee."""
+    return "\n".join(f"- **{name}** {guarantee.words}" for name, guarantee in GUARANTEES.items()) + "\n"
 
 
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "settings": settings,
     "exit codes": exit_codes,
+    "durabilities": durabilities,
     "guarantees": guarantees,
 }
 
@@ -69,17 +80,24 @@ def _marks(name: str) -> tuple[str, str]:
     return f"<!-- made from the code: {name} -->\n", "<!-- until here -->\n"
 
 
+def document(name: str) -> Path:
+    """The document that has a part."""
+    begin, _ = _marks(name)
+    return next(path for path in DOCUMENTS if begin in path.read_text(encoding="utf-8"))
+
+
 def part(name: str) -> str:
-    """What the README has between the marks of a part."""
+    """The text between the marks of a part."""
     begin, end = _marks(name)
-    return PATH.read_text(encoding="utf-8").split(begin, 1)[1].split(end, 1)[0]
+    return document(name).read_text(encoding="utf-8").split(begin, 1)[1].split(end, 1)[0]
 
 
 def put(name: str, text: str) -> None:
     """Replace it."""
     begin, end = _marks(name)
-    before, _, rest = PATH.read_text(encoding="utf-8").partition(begin)
-    PATH.write_text(before + begin + text + end + rest.split(end, 1)[1], encoding="utf-8")
+    path = document(name)
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    path.write_text(before + begin + text + end + rest.split(end, 1)[1], encoding="utf-8")
 
 
 if __name__ == "__main__":

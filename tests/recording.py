@@ -53,6 +53,7 @@ class Shop:
         url = f"sqlite:///{directory / 'checkout.db'}"
         self.settings = Settings(redis_host=HOST, redis_port=self.redis.port, database_url=url, timeout=2.0)
         self.open = ""
+        self.exit_code: int | None = None
 
     def fill(self) -> None:
         """Write what a bakery sells in a morning; one session stays open for the story."""
@@ -85,31 +86,39 @@ class Shop:
     def typed(self, words: str) -> Iterator[str]:
         """A command on a terminal, and what it shows; a comment where it does not end with 0."""
         yield f"$ checkoutctl {words}"
+        yield from self.on_screen(words).split("\n")
+        if self.exit_code:
+            yield f"# exit code {self.exit_code}"
+        yield ""
+
+    def on_screen(self, words: str, *, width: int = SIZE[1], term: str = "dumb", progress: bool = True) -> str:
+        """The text that a command shows on a terminal, with its escape sequences unless that is a dumb one.
+
+        Without ``progress``, stderr goes elsewhere: a picture has no moving parts.
+        """
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
-            "TERM": "dumb",
+            "TERM": term,
             "LANG": "C.UTF-8",
             "REDIS_HOST": HOST,
             "REDIS_PORT": str(self.redis.port),
             "DATABASE_URL": self.settings.database_url,
         }
+        command = [sys.executable, "-m", "checkout_cli", *shlex.split(words)]
         child = pexpect.spawn(
-            sys.executable,
-            ["-m", "checkout_cli", *shlex.split(words)],
+            "/bin/sh",
+            ["-c", f"exec {shlex.join(command)}{'' if progress else ' 2>/dev/null'}"],
             env=environment,  # type: ignore[arg-type]
             cwd=str(self.directory),
-            dimensions=SIZE,
+            dimensions=(SIZE[0], width),
             encoding="utf-8",
-            timeout=30,
+            timeout=120,
         )
         child.expect(pexpect.EOF)
         child.wait()
-        lines = [line.rstrip() for line in (child.before or "").replace("\r", "").strip("\n").split("\n")]
-        yield from lines
-        if child.exitstatus:
-            yield f"# exit code {child.exitstatus}"
-        yield ""
+        self.exit_code = child.exitstatus
+        return "\n".join(line.rstrip() for line in (child.before or "").replace("\r", "").strip("\n").split("\n"))
 
 
 def record(directory: Path) -> str:
@@ -120,10 +129,6 @@ def record(directory: Path) -> str:
         shop.redis.kill()
         lines = ["# Redis has been killed: kill -9", *shop.typed("health")]
         lines += shop.typed(f"sessions update {shop.open} --set 'notes=Ring twice'")
-        lines.append("# Redis is back")
-        shop.redis.start()
-        shop.somebody_searches()
-        lines += shop.typed("top --once")
     finally:
         shop.redis.kill()
     return "\n".join(lines).strip() + "\n"

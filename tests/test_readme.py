@@ -11,30 +11,28 @@ import pytest
 import typer
 
 from checkout_cli.cli.main import app
+from checkout_cli.commands.help.topics import names
 from checkout_cli.config.settings import Settings
 from tests.guarantees import GUARANTEES
-from tests.readme import PARTS, PATH, part
+from tests.readme import DOCUMENTS, HELP, PARTS, PATH, part
 from tests.recording import record, shape
 
 README = PATH.read_text(encoding="utf-8")
 
 
-def section(title: str) -> str:
-    """The text under one heading."""
-    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+def blocks(language: str, path: Path = PATH) -> list[str]:
+    """All fenced blocks of a language in a document."""
+    text = path.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def blocks(language: str) -> list[str]:
-    """All fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-def command_lines() -> list[str]:
-    """Every checkoutctl command line of the README."""
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
-    lines += [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
-    lines += re.findall(r"`([^`\n]+)`", README.replace(part("commands"), ""))
-    return [line for line in lines if line.startswith("checkoutctl ")]
+def command_lines(path: Path) -> list[str]:
+    """Every checkoutctl command line of a document."""
+    text = path.read_text(encoding="utf-8")
+    lines = [line for block in blocks("bash", path) for line in block.splitlines()]
+    lines += [line.removeprefix("$ ") for block in blocks("console", path) for line in block.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", text.replace(part("commands"), ""))
+    return [line for line in lines if line.startswith("checkoutctl ") and "TOPIC" not in line]
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -50,7 +48,7 @@ def test_the_recording_is_of_this_program(tmp_path: Path) -> None:
 
 def test_a_recording_of_another_program_would_be_noticed() -> None:
     recorded = part("recording")
-    assert shape(recorded) != shape(recorded.replace("conversion", "turnover"))
+    assert shape(recorded) != shape(recorded.replace("statistics", "turnover"))
     assert shape(recorded.replace("113", "99")) == shape(recorded)
 
 
@@ -61,10 +59,26 @@ def test_a_guarantee_names_tests_that_there_are(guarantee: str) -> None:
     assert [path for path in tests if not (PATH.parent / path).exists()] == []
 
 
-def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert links
-    assert [link for link in links if not (PATH.parent / link).exists()] == []
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_every_topic_is_linked_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\(checkout_cli/help/([^)]+)\.md\)", README))
+    assert linked == set(names())
+
+
+def test_the_readme_has_250_lines_at_most_and_a_topic_120() -> None:
+    lengths = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in DOCUMENTS}
+    assert {name: length for name, length in lengths.items() if length > (250 if name == "README" else 120)} == {}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_a_topic_that_a_document_names_exists(path: Path) -> None:
+    named = set(re.findall(r"checkoutctl help ([a-z-]+)", path.read_text(encoding="utf-8")))
+    assert named <= set(names())
 
 
 def test_its_contents_name_every_chapter() -> None:
@@ -74,16 +88,16 @@ def test_its_contents_name_every_chapter() -> None:
     assert listed == list(zip(chapters, anchors, strict=True))
 
 
-def test_its_troubleshooting_has_the_headings_of_the_specification() -> None:
-    headings = re.findall(r"^### (.+)$", section("Troubleshooting"), re.MULTILINE)
-    assert headings == ["Redis connection failed", "Permission denied", "Port already in use", "Memory issues"]
+def test_troubleshooting_begins_with_the_headings_of_the_specification() -> None:
+    headings = re.findall(r"^## (.+)$", (HELP / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[:4] == ["Redis connection failed", "Permission denied", "Port already in use", "Memory issues"]
 
 
-def test_every_command_line_exists_with_its_options() -> None:
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_command_line_exists_with_its_options(path: Path) -> None:
     root = typer.main.get_command(app)
-    assert len(command_lines()) > 10
-    for line in command_lines():
-        words = shlex.split(line, comments=True)[1:]
+    for line in command_lines(path):
+        words = shlex.split(line.partition("|")[0], comments=True)[1:]
         command, depth = root, 0
         while hasattr(command, "commands"):
             if words[depth:] == ["--help"] or (
@@ -98,7 +112,7 @@ def test_every_command_line_exists_with_its_options() -> None:
 
 def test_every_command_is_in_the_readme() -> None:
     root = typer.main.get_command(app)
-    shown = " ".join(command_lines())
+    shown = " ".join(line for path in DOCUMENTS for line in command_lines(path))
     for name in root.commands:  # type: ignore[attr-defined]
         assert f"checkoutctl {name}" in shown
 
@@ -110,9 +124,12 @@ def test_the_test_line_is_marked_once_and_ends_in_pytest() -> None:
     assert found[0].endswith("/pytest")
 
 
-def test_the_library_examples_run(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("path", "shown"), [(PATH, "paid in redis\n"), (HELP / "library.md", "paid in redis\n10.4 True\n")]
+)
+def test_the_library_examples_run(path: Path, shown: str, settings: Settings, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "".join(blocks("python"))],
+        [sys.executable, "-c", "".join(blocks("python", path))],
         cwd=tmp_path,
         env={
             "REDIS_HOST": settings.redis_host,
@@ -124,4 +141,4 @@ def test_the_library_examples_run(settings: Settings, tmp_path: Path, monkeypatc
         timeout=20,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "paid in redis\n10.4 True\n"
+    assert done.stdout == shown

@@ -145,12 +145,14 @@ def _as_plugin() -> NoReturn:
 
 def _prepare_streams() -> None:
     """Let stdout and stderr take any text, and keep a file of ours from taking a closed stream's place."""
+    from checkout_cli.terminal import plain
+
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started us (``>&-``)
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  (for as long as we run)
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=plain.ERRORS)
 
 
 def _finish_stdout() -> None:

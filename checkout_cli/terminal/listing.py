@@ -18,6 +18,7 @@ from checkout_cli.terminal.output import (
     show_next,
     warn,
     warn_if_partial,
+    width_of,
     write_json,
     write_line,
     write_ndjson,
@@ -28,8 +29,6 @@ from checkout_cli.terminal.short_ids import cut
 from checkout_cli.typed import typed
 
 T = TypeVar("T")
-_BETWEEN_COLUMNS = 3
-"""Characters, in a table on a terminal."""
 
 
 @dataclass
@@ -99,9 +98,7 @@ class Listing(Generic[T]):
             place for place, column in enumerate(self.columns) if not column.note or any(row[place] for row in rows)
         ]
         columns, rows = [self.columns[place] for place in shown], [[row[place] for place in shown] for row in rows]
-        cells = zip([column.title for column in columns], *rows, strict=True)
-        width = sum(max(len(safe(cell)) for cell in column) + _BETWEEN_COLUMNS for column in cells)
-        if self.short_ids and is_terminal(sys.stdout) and width > console().width:
+        if self.short_ids and is_terminal(sys.stdout) and sum(width_of(columns, rows)) > console().width:
             short = cut([row[0] for row in rows])
             rows = [[name, *row[1:]] for name, row in zip(short, rows, strict=True)]
         write_table(columns, rows)

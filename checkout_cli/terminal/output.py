@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """The version of every JSON document, raised when a field changes its meaning or goes away."""
+_BETWEEN_COLUMNS = 3
+"""Characters, on a terminal."""
 
 
 _TELLING = frozenset("@%+")
@@ -45,16 +47,21 @@ S = TypeVar("S", bound=OfOneServer)
 
 @dataclass(frozen=True)
 class Column:
-    """A column's title and alignment (numbers to the right); a ``note`` is left out of a list where it is empty."""
+    """A column's title and alignment (numbers to the right).
+
+    A ``note`` is left out of a list where it is empty, an ``extra`` column where the terminal is too narrow.
+    """
 
     title: str
     number: bool = False
     note: bool = False
+    extra: bool = False
 
 
 def columns_of(*titles: str) -> tuple[Column, ...]:
-    """Columns by title; ``#`` before it marks numbers, ``?`` notes."""
-    return tuple(Column(title.lstrip("#?"), title.startswith("#"), title.startswith("?")) for title in titles)
+    """Columns by title; ``#`` before it marks numbers, ``?`` a note, ``-`` an extra column."""
+    split = [(title.lstrip("#?-"), title[: len(title) - len(title.lstrip("#?-"))]) for title in titles]
+    return tuple(Column(name, "#" in marks, "?" in marks, "-" in marks) for name, marks in split)
 
 
 def set_color(wanted: bool) -> None:
@@ -150,12 +157,31 @@ def with_schema(result: Any) -> dict[str, Any]:
 
 
 def write_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
-    """A table on stdout: Rich on a terminal, else plain aligned text that is never cut."""
+    """A table on stdout: Rich on a terminal, without extra columns where it is narrow; else plain text, never cut."""
     cells = [["" if value is None else safe(value) for value in row] for row in rows]
     if is_terminal(sys.stdout):
-        show(rich_table(columns, cells))
+        shown = _fitting(columns, cells, console().width)
+        show(rich_table([columns[place] for place in shown], [[row[place] for place in shown] for row in cells]))
+        if hidden := [column.title for place, column in enumerate(columns) if place not in shown]:
+            narrate(f"hidden on this narrow terminal: {', '.join(hidden)}")
     else:
         write(_plain_table(columns, cells))
+
+
+def width_of(columns: Sequence[Column], cells: Iterable[Sequence[str]]) -> list[int]:
+    """The characters that each column takes on a terminal, with the gap behind it."""
+    lines = zip([column.title for column in columns], *cells, strict=True)
+    return [max(map(len, texts)) + _BETWEEN_COLUMNS for texts in lines]
+
+
+def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The places of the columns to show: the last extra columns go first, until the rest fits."""
+    widths = width_of(columns, cells)
+    shown = list(range(len(columns)))
+    for place in reversed(range(len(columns))):
+        if sum(widths[each] for each in shown) > width and columns[place].extra:
+            shown.remove(place)
+    return shown
 
 
 def show(renderable: RenderableType) -> None:

@@ -64,6 +64,17 @@ def _color_as_it_was() -> Iterator[None]:
     output.set_color(True)
 
 
+def test_on_a_narrow_terminal_extra_columns_are_left_out_from_the_last_until_the_rest_fits(
+    table_on_terminal: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = output.columns_of("id", "-first", "#sum", "-second", "-third")
+    shown = table_on_terminal(columns, [["0123456789", "f" * 8, "5", "s" * 9, "t" * 6]])
+    assert "f" * 8 in shown
+    assert "t" * 6 not in shown
+    assert shown.count("\n") == 5, "no cell is folded"
+    assert capsys.readouterr().err == "hidden on this narrow terminal: second, third\n"
+
+
 class TestPlainTable:
     def test_it_is_aligned_and_has_no_border(self, capsys: pytest.CaptureFixture[str]) -> None:
         output.write_table([Column("id"), Column("total", number=True)], [["a", 1], ["long", 250.1], [None, None]])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from checkout_cli.commands.memory.groups_view import spark
 from checkout_cli.commands.memory.view import bar
-from checkout_cli.terminal.output import columns_of, console, warn, write_json, write_line, write_table
+from checkout_cli.terminal.output import columns_of, warn, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
 
 if TYPE_CHECKING:
@@ -102,11 +102,10 @@ def _traffic(report: BenchReport) -> Iterator[str]:
 
 
 def _outage(outage: Availability) -> Iterator[str]:
-    plain = console().options.ascii_only
     yield f"\nRedis {outage.how}, from {outage.away_from:.1f} s to {outage.away_to:.1f} s of {outage.seconds:.1f} s:"
     for place, side in enumerate(("by Redis", "by the database", "failed")):
         numbers = [part[place] for part in outage.parts]
-        yield f"  {side:<16}{spark(numbers, ascii_only=plain)} {sum(numbers):,}"
+        yield f"  {side:<16}{spark(numbers)} {sum(numbers):,}"
     reasons = ", ".join(f"{number:,} {name}" for name, number in sorted(outage.reasons.items()))
     failures = f" (failed: {reasons})" if reasons else ""
     yield f"  {outage.served:.3%} of {outage.steps:,} steps were served{failures}"

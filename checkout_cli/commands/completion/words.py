@@ -83,6 +83,10 @@ def _option(path: str, parameter: Any) -> Option:
 
 
 def _operand(parameter: Any) -> tuple[str, ...] | None:
+    from checkout_cli.commands.help.topics import names
+
+    if parameter.name == "topic":
+        return tuple(names())
     return (IDS,) if parameter.name in _ID_ARGUMENTS else _values(parameter)
 
 

@@ -15,7 +15,6 @@ from checkout_cli.terminal.listing import Listing
 from checkout_cli.terminal.output import (
     Column,
     columns_of,
-    console,
     is_terminal,
     narrate,
     warn,
@@ -30,6 +29,7 @@ from checkout_cli.units import size
 
 UNKNOWN = "?"
 _TTL_NAMES = ("<1m", "<5m", "<10m", "<30m", "<1h", "<1d", "1d+")
+_LEVELS = "▁▂▃▄▅▆▇█"
 _TTLS = columns_of("TTL", *(f"#{name}" for name in _TTL_NAMES))
 _BIGGEST = columns_of("biggest keys", "#size")
 _CSV = ("family", "keys", "bytes", "share", "keysWithoutTtl", "unmeasuredKeys")
@@ -112,7 +112,7 @@ def _row(family: FamilyMemory, report: FamiliesReport, *, terminal: bool) -> lis
     row += [_margin(family.size, family.size_bound, size)] * report.sample
     row += ["" if share is None else f"{share:.1%}"]
     row += [UNKNOWN if family.without_ttl is None else f"{family.without_ttl:,}"]
-    return row + [spark(family.ttls, ascii_only=console().options.ascii_only)] * terminal
+    return row + [spark(family.ttls)] * terminal
 
 
 def _margin(value: int | None, bound: Bound | None, number: Callable[[int], str]) -> str:
@@ -136,11 +136,10 @@ def _size(number: int | None) -> str:
     return UNKNOWN if number is None else size(number)
 
 
-def spark(numbers: Sequence[int], *, ascii_only: bool = False) -> str:
+def spark(numbers: Sequence[int]) -> str:
     """Numbers as a row of marks, each as high as its part of the largest."""
-    levels = ".:-=+*#@" if ascii_only else "▁▂▃▄▅▆▇█"
-    top, gap = max(numbers, default=0), " " if ascii_only else "·"
-    return "".join(levels[-(-number * len(levels) // top) - 1] if number else gap for number in numbers)
+    top = max(numbers, default=0)
+    return "".join(_LEVELS[-(-number * len(_LEVELS) // top) - 1] if number else "·" for number in numbers)
 
 
 def _heading(report: FamiliesReport) -> str:

@@ -8,7 +8,6 @@ from checkout_cli.commands.memory.eviction import PART, EvictionRisk
 from checkout_cli.commands.memory.show import MemoryLook, MemoryReport
 from checkout_cli.terminal.output import (
     columns_of,
-    console,
     warn,
     warn_if_partial,
     write_json,
@@ -54,9 +53,8 @@ def _rows(memory: MemoryLook) -> Iterator[tuple[str, str]]:
 
 def bar(part: float, width: int = BAR) -> str:
     """A share, 0 to 1, as a bar."""
-    full, empty = ("#", ".") if console().options.ascii_only else ("█", "░")
     filled = min(max(round(part * width), 0), width)
-    return full * filled + empty * (width - filled)
+    return "█" * filled + "░" * (width - filled)
 
 
 def _used(memory: MemoryLook) -> str:

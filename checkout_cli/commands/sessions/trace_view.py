@@ -15,6 +15,7 @@ from checkout_cli.terminal.document import document
 from checkout_cli.terminal.masking import fields_shown, id_shown, value_shown
 from checkout_cli.terminal.output import columns_of, narrate, show_next, write_json, write_line, write_table
 from checkout_cli.terminal.safe import safe
+from checkout_cli.units import money
 
 _FACTS = columns_of("", "Redis", "database")
 _DIFFERENCES = columns_of("field", "Redis", "database")
@@ -136,7 +137,7 @@ def _amounts(fields: Mapping[str, Any] | None, *, reveal: bool) -> dict[str, str
     total = Session("", dict(fields), 0, TierName.REDIS).total
     return {
         "status": _status(fields, reveal=reveal) or "",
-        "total": "" if total is None else as_text(total),
+        "total": "" if total is None else money(total),
     }
 
 

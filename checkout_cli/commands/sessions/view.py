@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,9 +28,11 @@ from checkout_cli.terminal.output import (
     write_table,
 )
 from checkout_cli.typed import typed
-from checkout_cli.units import span
+from checkout_cli.units import money, span
 
-_LIST = columns_of("id", "status", "#items", "#total", "user", "#age", "#expires in", "tier", "?note")
+_LIST = columns_of("id", "status", "-#items", "#total", "user", "-#age", "#expires in", "-tier", "?note")
+_AMOUNT = re.compile(r"(total|price|amount|fee|charge|discount)$", re.IGNORECASE)
+"""The names of fields with amounts of money."""
 _FIELDS = columns_of("field", "value")
 _WHY = "checkoutctl sessions why {}"
 _ITEM_COLUMNS = {
@@ -134,7 +137,7 @@ def _row(sighting: Sighting, now: int, reveal: bool) -> list[str]:
     return [
         row["checkoutId"],
         row["problem"] or row["status"],
-        *("" if row[name] is None else as_text(row[name]) for name in ("items", "total", "userId")),
+        *("" if row[name] is None else as_text(row[name], name) for name in ("items", "total", "userId")),
         "" if created_at is None else span(now - created_at),
         expiry(sighting, now),
         row["tier"],
@@ -206,11 +209,13 @@ def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from _flat(inner, f"{path}.{name}" if path else name)
     elif path:
-        yield path, as_text(value)
+        yield path, as_text(value, path)
 
 
-def as_text(value: object) -> str:
-    """Text as it is, anything else as JSON, so that amounts look as the shop wrote them."""
+def as_text(value: object, path: str = "") -> str:
+    """Text as it is, a number in a field of amounts as money, anything else as JSON."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and _AMOUNT.search(path):
+        return money(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -218,7 +223,7 @@ def _show_items(items: Sequence[Mapping[str, Any]]) -> None:
     known = [name for name in _ITEM_COLUMNS if any(name in item for item in items)]
     other = [{name: value for name, value in item.items() if name not in known} for item in items]
     columns = [_ITEM_COLUMNS[name] for name in known]
-    rows = [["" if item.get(name) is None else as_text(item[name]) for name in known] for item in items]
+    rows = [["" if item.get(name) is None else as_text(item[name], name) for name in known] for item in items]
     if any(other):
         columns.append(Column("other"))
         for row, rest in zip(rows, other, strict=True):
@@ -259,6 +264,6 @@ def describe(sighting: Sighting, now: int) -> str:
     parts = [row["problem"] or row["status"]]
     if sighting.session is not None:
         parts.append("1 item" if row["items"] == 1 else f"{row['items']} items")
-        parts.append("no total" if row["total"] is None else f"total {as_text(row['total'])}")
+        parts.append("no total" if row["total"] is None else f"total {money(row['total'])}")
     name = acknowledged(sighting.checkout_id)
     return f"session {name}: {', '.join(parts)}, in {row['tier']}, expires in {expiry(sighting, now)}"

@@ -25,7 +25,6 @@ _STATUS_STYLES = {
     DELETED: "dim",
 }
 _LEVELS = "▁▂▃▄▅▆▇█"
-_ASCII_LEVELS = ".:-=+*#@"
 _WIDEST_BAR = 60
 _WIDEST_MINUTE = 4
 _BEFORE_SERIES = 20
@@ -109,7 +108,7 @@ def _series(report: StatisticsReport, console: Console) -> Table:
     for name in ("created", "completed", "failed"):
         counts = [getattr(minute, name) for minute in report.minutes]
         top = max((count for count in counts if count is not None), default=0)
-        grid.add_row(name, f"{top:,}", Text(spark(counts, top, width, console), style=FUNNEL[name]))
+        grid.add_row(name, f"{top:,}", Text(spark(counts, top, width), style=FUNNEL[name]))
     return grid
 
 
@@ -178,18 +177,17 @@ def _bar(value: int, widest: int, console: Console, *, room: int | None = None) 
     most = max(0, min(_WIDEST_BAR, console.width - 44 if room is None else room))
     if value <= 0 or widest <= 0 or most == 0:
         return ""
-    return ("#" if console.options.ascii_only else "█") * max(1, round(value / widest * most))
+    return "█" * max(1, round(value / widest * most))
 
 
-def spark(counts: Sequence[int | None], top: int, width: int, console: Console) -> str:
+def spark(counts: Sequence[int | None], top: int, width: int) -> str:
     """A bar for each count, as high as its share of ``top``."""
-    levels = _ASCII_LEVELS if console.options.ascii_only else _LEVELS
-    return "".join(_level(count, top, levels) * width for count in counts)
+    return "".join(_level(count, top) * width for count in counts)
 
 
-def _level(count: int | None, top: int, levels: str) -> str:
+def _level(count: int | None, top: int) -> str:
     if count is None:
         return "?"
     if count <= 0:
         return " "
-    return levels[-(-count * len(levels) // top) - 1]
+    return _LEVELS[-(-count * len(_LEVELS) // top) - 1]

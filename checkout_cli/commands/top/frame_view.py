@@ -21,7 +21,6 @@ from checkout_cli.commands.sync.view import pending_text
 from checkout_cli.commands.top.top import TopLook
 from checkout_cli.domain.statistics import Source, StatisticsReport
 from checkout_cli.session import iso
-from checkout_cli.terminal.output import console
 from checkout_cli.terminal.safe import safe
 from checkout_cli.terminal.short_ids import shortened
 from checkout_cli.units import size
@@ -168,7 +167,7 @@ def _minutes(report: StatisticsReport | None, room: Room) -> Lines:
     for name in ("created", "completed", "failed"):
         counts = [getattr(minute, name) for minute in report.minutes]
         most = max((count for count in counts if count is not None), default=0)
-        bars = spark(counts, most, width, console())
+        bars = spark(counts, most, width)
         lines.append(_line(name, f"{most:,}".rjust(_NUMBER), ("  " + bars, FUNNEL[name])))
     of_all = f"{number(report.total('completed'))} of {number(report.total('created'))} in {MINUTES} minutes"
     conversion = percentage(report.conversion) or "none"

@@ -29,7 +29,7 @@ def sessions(store: CheckoutStore) -> CheckoutStore:
 def test_without_a_terminal_a_deletion_needs_yes(sessions: CheckoutStore, checkoutctl: Checkoutctl) -> None:
     asked = checkoutctl("sessions", "delete", ID)
     assert (asked.returncode, asked.stdout) == (2, "")
-    assert f"session {ID}: pending, 0 items, total 10.8, in redis" in asked.stderr
+    assert f"session {ID}: pending, 0 items, total 10.80, in redis" in asked.stderr
     assert "--yes" in asked.stderr
     assert sessions.admin.inspect(ID).session is not None
 

@@ -55,7 +55,7 @@ def test_the_list_in_a_pipe_is_plain_and_untruncated(capsys: Captured) -> None:
 
     assert capsys.readouterr().out.splitlines() == [
         "id                                    status   items  total  user   age  expires in  tier   note",
-        f"{ID}  paid         2   12.5  user…   4m          1m  redis",
+        f"{ID}  paid         2  12.50  user…   4m          1m  redis",
         f"broken-00001                          corrupt{'never':>38}  redis  not a JSON object: 7 bytes",
     ]
 
@@ -243,7 +243,7 @@ def test_a_session_is_shown_whole_with_its_items_as_a_table(capsys: Captured) ->
     assert ["contactInfo.name", "********"] in rows
     assert table.splitlines() == [
         "product  quantity  unit price  other",
-        "rye             2         5.4  customization_options.text=********",
+        "rye             2        5.40  customization_options.text=********",
     ]
 
 
@@ -303,7 +303,7 @@ def test_a_degraded_write_says_so_in_words_and_in_json(capsys: Captured) -> None
 def test_a_description_names_what_would_be_deleted_without_personal_data() -> None:
     assert (
         session_view.describe(seen(userId="user-0042"), NOW)
-        == f"session {ID}: paid, 2 items, total 12.5, in redis, expires in 1m"
+        == f"session {ID}: paid, 2 items, total 12.50, in redis, expires in 1m"
     )
     assert "corrupt" in session_view.describe(corrupt(), NOW)
 

@@ -58,15 +58,14 @@ def on_terminal(
     width: int = 80,
     height: int | None = None,
     by_minute: bool = False,
-    encoding: str = "utf-8",
 ) -> list[str]:
     """The lines that a terminal shows."""
     raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding=encoding)
+    stream = io.TextIOWrapper(raw, encoding="utf-8")
     console = Console(file=stream, width=width, height=24, color_system=None, highlight=False, markup=False)
     console.print(panel(look, console, by_minute=by_minute, height=height))
     stream.flush()
-    return [line.rstrip() for line in raw.getvalue().decode(encoding).splitlines()]
+    return [line.rstrip() for line in raw.getvalue().decode("utf-8").splitlines()]
 
 
 def cells(lines: Sequence[str], name: str) -> list[str]:
@@ -212,10 +211,6 @@ class TestTerminal:
     def test_without_any_event_nothing_is_divided_by_zero(self) -> None:
         report = msgspec.structs.replace(REPORT, minutes=minutes(0, 0))
         assert cells(on_terminal(StatisticsLook(NOW, 2, report)), "conversion")[1:3] == ["none", "created"]
-
-    def test_a_terminal_that_knows_ascii_only_gets_no_blocks(self) -> None:
-        lines = on_terminal(LOOK, encoding="ascii")
-        assert set(cells(lines, "created")[-1]) == {"#"}
 
     def test_a_watched_table_keeps_the_newest_minutes_that_fit(self) -> None:
         look = StatisticsLook(NOW, 60, msgspec.structs.replace(REPORT, minutes=minutes(*range(60))))
