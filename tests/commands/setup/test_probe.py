@@ -9,7 +9,7 @@ import pytest
 from checkout_cli.clock import Clock
 from checkout_cli.commands.setup.probe import LIFE, ProbeFailed, probe_database, probe_memory, probe_redis
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import AccessDenied, CheckoutError, RedisUnavailable
+from checkout_cli.errors import CheckoutError, RedisInsufficient, RedisUnavailable
 from checkout_cli.keys import INDEX
 from checkout_cli.store.checkout_store import CheckoutStore
 from checkout_cli.store.database.admin import DatabaseAdmin
@@ -74,7 +74,7 @@ def test_a_user_who_may_not_write_is_told_so_and_leaves_nothing(
         rules = ("on", ">hush", "resetkeys", "%R~*", "-@all", "+get", "+strlen", "+pttl", "+ping", "+info")
         client.execute_command("ACL", "SETUSER", "reader", *rules)
     reader = replace(settings, redis_port=server.port, redis_username="reader", redis_password="hush")
-    with pytest.raises(AccessDenied):
+    with pytest.raises(RedisInsufficient, match="evalsha"):
         probe_redis(reader, PROBE, Clock())
     assert keys_of(server) == []
 

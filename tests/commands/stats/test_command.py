@@ -101,7 +101,7 @@ def test_with_both_away_it_exits_69(checkoutctl: Checkoutctl) -> None:
     run = checkoutctl("stats", "--json", env=GONE)
     assert (run.returncode, run.stdout) == (ExitCode.UNAVAILABLE, "")
     assert "neither tier knows the figures" in run.stderr
-    assert "next: checkoutctl health" in run.stderr
+    assert "next: checkoutctl doctor" in run.stderr
 
 
 @pytest.mark.parametrize("options", [[], ["--watch", "0.5", "--json"]], ids=["once", "watching"])

@@ -94,7 +94,7 @@ def test_a_watch_goes_on_while_nobody_knows_anything(store: CheckoutStore, monke
     looks = watch(store, 900.0, 10.0)
     with monkeypatch.context() as outage:
         outage.setattr(store.redis, "ask_all", redis_away)
-        outage.setattr(store.database, "transaction", database_away)
+        outage.setattr(store.database, "snapshot", database_away)
         dark = next(looks)
     assert (dark.report, dark.statuses) == (None, None)
     assert isinstance(dark.problem, TierUnavailable)
