@@ -75,7 +75,7 @@ def test_it_is_named_with_its_consequence_and_a_session_is_created_all_the_same(
     assert (lack["command"], lack["reason"]) == (case.command, case.reason)
     assert case.consequence in lack["consequence"]
     assert case.consequence in text.stdout
-    assert "next: checkoutctl doctor --only requirements" in text.stdout
+    assert text.stderr == "next: checkoutctl doctor --only requirements\n"
 
     assert doctor.returncode == 1
     (result,) = json.loads(doctor.stdout)["checks"]
