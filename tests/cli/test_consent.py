@@ -125,7 +125,8 @@ def test_off_a_terminal_it_shows_what_and_changes_nothing(place: Place, asking: 
     assert place.everything() == before
     assert done.code == 2, done
     assert asking.shown in done.out + done.err
-    assert "error: nothing was changed: there is no terminal to ask on\n  next: " in done.err
+    assert "error: nothing was changed: there is no terminal to ask on\n  hint: " in done.err
+    assert done.err.splitlines()[-1].startswith("next: checkoutctl ")
     assert "--yes" in done.err
 
 

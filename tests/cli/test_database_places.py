@@ -68,11 +68,11 @@ def database(
 
 
 def one_line(outcome: Outcome) -> str:
-    """What it says where it does nothing: an error, and what to type."""
+    """The answer of a command that does nothing: an error, perhaps a hint, and what to type."""
     assert outcome.out == ""
     assert "Traceback" not in outcome.err
     lines = outcome.err.splitlines()
-    assert len(lines) <= 2
+    assert [line.split(":")[0].strip() for line in lines] in (["error", "next"], ["error", "hint", "next"])
     return outcome.err
 
 

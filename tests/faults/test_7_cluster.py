@@ -77,7 +77,7 @@ def test_a_node_that_is_spoken_to_as_if_it_were_alone_says_what_to_set(
     elsewhere = next(name for name in MANY if cluster.owner(session_key(name)) is not cluster.primaries[0])
     with pytest.raises(ConfigurationError, match="is a node of a cluster") as raised:
         store.create({}, checkout_id=elsewhere)
-    assert raised.value.hint == "set REDIS_MODE=cluster"
+    assert raised.value.hint == "checkoutctl config set REDIS_MODE=cluster"
 
 
 def test_a_server_without_a_cluster_says_so(
@@ -86,7 +86,7 @@ def test_a_server_without_a_cluster_says_so(
     store = make_shop(replace(settings_for(valkey, sqlite_url), redis_mode="cluster")).process()
     with pytest.raises(ConfigurationError, match="is no node of a cluster") as raised:
         store.get(ID)
-    assert raised.value.hint == "set REDIS_MODE=standalone"
+    assert raised.value.hint == "checkoutctl config set REDIS_MODE=standalone"
 
 
 def test_an_older_programs_set_is_kept_in_a_cluster_and_adopted_when_it_is_retired(

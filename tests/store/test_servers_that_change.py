@@ -71,7 +71,7 @@ def test_when_redis_gets_another_password_the_database_serves_and_an_error_says_
             assert store.update(ID, {"notes": "x"}).durability is Durability.DATABASE
             clock.advance(6)
         (told,) = errors(caplog)
-        assert "check REDIS_USERNAME and REDIS_PASSWORD" in told
+        assert "checkoutctl config set REDIS_PASSWORD" in told
         change_password(server, SECOND, FIRST)
         clock.advance(6)
         assert store.update(ID, {"notes": "y"}).published

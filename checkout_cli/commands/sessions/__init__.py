@@ -19,7 +19,7 @@ RECORD = Command(
             "index adopt",
             "operator",
             "MEMBERS LOCK FINISH ours:zcard,rename index:scard aside:rename,exists,scard sessions:exists,pttl",
-            "IDENTITY jobs:get,set",
+            "IDENTITY jobs:getrange,set",
             run="--dry-run",
         ),
         Use(

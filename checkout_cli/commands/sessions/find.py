@@ -83,8 +83,9 @@ def _exactly(store: CheckoutStore, checkout_id: str, inspect: Callable[[str], Si
     except SessionNotFound:
         return None
     except TierUnavailable:
-        if len(checkout_id) >= SHORTEST_PREFIX and store.admin.matching(checkout_id, 1):
-            return None  # it is the beginning of an id that another tier knows
+        with suppress(TierUnavailable, AccessDenied):  # the first refusal says more
+            if len(checkout_id) >= SHORTEST_PREFIX and store.admin.matching(checkout_id, 1):
+                return None  # it is the beginning of an id that another tier knows
         raise
 
 

@@ -32,7 +32,7 @@ def test_what_a_role_shares_with_another_is_not_told_twice(capsys: pytest.Captur
     show_roles(as_json=False)
     shown = capsys.readouterr()
     operator = next(line for line in shown.out.splitlines() if line.startswith("operator"))
-    assert "all that reader may, and setup" in operator
+    assert "all that reader may, and sync" in operator
     assert "slowlog --reset" in operator
     assert "health" not in operator
     assert all(name in shown.err for name in NO_ROLE)

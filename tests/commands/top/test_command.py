@@ -189,7 +189,7 @@ def test_a_log_to_the_same_terminal_is_refused(on_terminal: Start, store: Checko
 def test_without_a_terminal_it_is_a_usage_error(checkoutctl: Checkoutctl) -> None:
     run = checkoutctl("top")
     assert (run.returncode, run.stdout) == (ExitCode.USAGE, "")
-    assert run.stderr == "error: a live view needs a terminal\n  next: checkoutctl top --once\n"
+    assert run.stderr == "error: a live view needs a terminal\nnext: checkoutctl top --once\n"
 
 
 @pytest.mark.parametrize(("words", "said"), [(["--interval", "0.1"], "0.5<=x<=3600"), (["--interval", "nan"], "nan")])
