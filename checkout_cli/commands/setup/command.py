@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from checkout_cli.arguments import options
-from checkout_cli.arguments.context import current
+from checkout_cli.arguments.context import Report, current
 
 
 def setup(
@@ -20,7 +20,7 @@ def setup(
     yes: options.Yes = False,
     timeout: options.Timeout = options.TIMEOUT,
     as_json: options.Json = False,
-) -> int:
+) -> Report | int:
     """Set everything up, and prove that it works.
 
     Looks at what is installed, writes what is missing in .env.local (showing it first), creates the database's tables,
@@ -59,4 +59,4 @@ def setup(
         confirm((), f"Write {plan.path}?", yes=yes or there, default=True, hint=hint)
     report = operation.run(plan, sources, looked_only=check)
     show_report(report, plan, assumed, as_json=as_json)
-    return report.exit_code
+    return report

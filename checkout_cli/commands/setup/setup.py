@@ -25,7 +25,7 @@ from checkout_cli.files import env_file
 from checkout_cli.files.env_file import EnvFilePlan
 from checkout_cli.servers.installation import CLIENTS, SERVERS
 from checkout_cli.servers.machine import Machine
-from checkout_cli.typed import typed
+from checkout_cli.typed import is_typeable, typed
 
 PINGS = 2
 """Round trips to Redis; the middle one says how long a probe has to live."""
@@ -49,6 +49,12 @@ class SetupReport:
         codes = [found.exit_code for found in self.checks.values() if found.status is Status.CRIT]
         refused = [code for code in codes if code is not ExitCode.FINDING]
         return [*refused, *codes, ExitCode.OK][0]
+
+    @property
+    def next_step(self) -> str:
+        """The fix of the first check that failed, where it can be typed."""
+        fixes = (found.fix for found in self.checks.values() if found.status is Status.CRIT)
+        return next(filter(is_typeable, fixes), "checkoutctl doctor")
 
 
 @dataclass(frozen=True)
@@ -143,10 +149,8 @@ class Setup:
 
     def _next_steps(self, checks: Mapping[str, Finding]) -> Iterator[str]:
         failed = {name for name, found in checks.items() if found.status is Status.CRIT}
-        if "settings" in failed:
-            yield "checkoutctl config check"
         if failed:
-            yield "checkoutctl setup" + ("" if self.looked_only else "    (again, when that is fixed)")
+            yield "checkoutctl setup    (again, when that is fixed)"
             is_missing = "redis" in failed and checks["redis"].exit_code is not ExitCode.DENIED
             if is_missing and not failed & {"settings", "database", "probe database"}:
                 yield "checkoutctl health    (until then, sessions live in the database)"

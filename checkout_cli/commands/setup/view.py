@@ -8,7 +8,7 @@ from checkout_cli.commands.setup.setup import SetupReport
 from checkout_cli.files.env_file import EnvFilePlan
 from checkout_cli.terminal.checks import with_fixes
 from checkout_cli.terminal.document import document
-from checkout_cli.terminal.output import columns_of, leave_next_out, narrate, write_json, write_table
+from checkout_cli.terminal.output import columns_of, narrate, write_json, write_table
 
 _COLUMNS = columns_of("check", "status", "what was found, and what to do")
 
@@ -26,7 +26,10 @@ def show_report(report: SetupReport, plan: EnvFilePlan, assumed: Sequence[str] =
                 "checks": [
                     {"id": name, **document(found, "status evidence fix?")} for name, found in report.checks.items()
                 ],
-                "next": [step.partition("    ")[0] for step in report.next_steps],
+                "next": [
+                    *([report.next_step] if report.exit_code else []),
+                    *(step.partition("    ")[0] for step in report.next_steps),
+                ],
             }
         )
         return
@@ -34,7 +37,6 @@ def show_report(report: SetupReport, plan: EnvFilePlan, assumed: Sequence[str] =
     write_table(_COLUMNS, list(with_fixes(rows)))
     if not report.looked_only:
         narrate("changed: " + ", ".join(report.changed) if report.changed else "everything was in place already")
-    leave_next_out()
-    narrate("next:")
+    narrate("afterwards:" if report.exit_code else "next:")
     for step in report.next_steps:
         narrate(f"  {step}")
