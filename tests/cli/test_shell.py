@@ -17,7 +17,7 @@ from checkout_cli.cli.main import app
 from checkout_cli.cli.tree import CommandTree
 from checkout_cli.errors import ExitCode
 
-RETURNED = {"None", "Report", "Report | None", "ExitCode", "int"}
+RETURNED = {"None", "Report", "Report | None", "ExitCode", "int", "Report | int"}
 
 
 def ending(returned: Any, *, standalone: bool = True) -> int | None:

@@ -46,7 +46,7 @@ def locked_by(owner: str) -> Iterator[None]:
     with pytest.raises(Locked) as refusal:
         yield
     assert str(refusal.value) == f"skipped: locked by {owner}"
-    assert refusal.value.hint == ""
+    assert refusal.value.hint == "checkoutctl doctor --only job-locks"
 
 
 def test_one_has_it_at_a_time(another: Callable[[], CheckoutStore]) -> None:

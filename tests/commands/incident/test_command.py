@@ -36,7 +36,8 @@ def test_a_file_that_is_none_is_a_usage_error(checkoutctl: Checkoutctl, tmp_path
     assert run.returncode == 2
     assert run.stderr.splitlines() == [
         "error: x.json: not an incident file",
-        "  next: checkoutctl incident --out FILE makes one",
+        "  hint: checkoutctl incident --out FILE makes one",
+        "next: checkoutctl incident diff --help",
     ]
     assert checkoutctl("incident", "--out", "x.json/y.json").returncode == 2
 

@@ -37,6 +37,6 @@ def test_the_document_says_the_same_as_the_table(capsys: pytest.CaptureFixture[s
     answer = json.loads(shown)
     assert answer["status"] == "failed"
     assert answer["checks"][1]["fix"] is None
-    assert answer["next"] == ["checkoutctl health"]
+    assert answer["next"] == ["sudo systemctl start redis", "checkoutctl health"]
     assert "+REDIS_DB=0" in answer["envFile"]["difference"]
     assert "canary" not in shown
