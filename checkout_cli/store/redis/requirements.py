@@ -92,9 +92,6 @@ class Lack:
         return said[self.reason]
 
 
-_NO_IDENTITY = Lack("INFO", UNTRUSTED, "not told")
-
-
 def told(lacks: Iterable[Lack]) -> str:
     """All lacks in words, each consequence once."""
     by_consequence: dict[str, list[str]] = {}
@@ -121,7 +118,7 @@ def concerns_caches(lack: Lack) -> bool:
 def lacks_of(server: RedisServer) -> tuple[Lack, ...]:
     """What a server lacks, asked in one round trip; nothing is changed there. Raises ``RedisUnavailable``."""
     identity, replies = _asked(server, REQUIREMENTS)
-    found = () if identity is not None else (_NO_IDENTITY,)
+    found = () if identity is not None else (_no_identity(server),)
     return (*found, *_lacks(server, replies))
 
 
@@ -138,8 +135,17 @@ def lacks_unless_reader(server: RedisServer) -> tuple[Lack, ...] | None:
         and _is_denied(of["EVALSHA"], "+evalsha")
         and not _is_denied(of["GET"], "+get")
     ):
-        return None if identity is not None else (_NO_IDENTITY,)
+        return None if identity is not None else (_no_identity(server),)
     return lacks_of(server)
+
+
+def _no_identity(server: RedisServer) -> Lack:
+    """Why the server does not tell its identity."""
+    _, (reply,) = server.send([("INFO", "server")])
+    answer = server.explained(reply)
+    if isinstance(answer, CommandDenied):
+        return Lack("INFO", UNTRUSTED, "denied", "+info")
+    return Lack("INFO", UNTRUSTED, "unknown" if isinstance(answer, CommandUnknown) else "not told")
 
 
 def _is_denied(reply: Any, grant: str) -> bool:
