@@ -28,6 +28,9 @@ GRACE = 25
 MOST_CONNECTIONS = 500
 """Beyond it, the one that has been idle for longest gives way to a new one; 1,024 is a process's usual limit."""
 
+AT_ONCE = 128
+"""Connections that are taken in one turn of the loop, before idle ones give way; more could use up all files."""
+
 
 class PortTaken(CheckoutError):
     """Another program listens at this address."""
@@ -159,6 +162,7 @@ def serve(app: Starlette, found: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
         limit_concurrency=2 * MOST_CONNECTIONS,
+        backlog=AT_ONCE,
         h11_max_incomplete_event_size=LARGEST_HEADERS,
     )
     before = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn sends it to us again when it has ended

@@ -21,7 +21,7 @@ from checkout_cli.jobs.job_lock import job_lock
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.commands.serve.conftest import TOKEN, Served
-from tests.readme import PATH as README
+from tests.readme import HELP
 from tests.support.command import Checkoutctl
 from tests.support.stores import wait_until
 
@@ -216,7 +216,7 @@ def test_without_redis_we_are_ready_and_degraded_and_strictly_not(serve: Serve) 
 
 
 def test_what_is_documented_for_strict_monitors_is_503_while_redis_is_stopped(serve: Serve) -> None:
-    documented = re.findall(r"localhost:8642(/\S+\?strict=1)", README.read_text(encoding="utf-8"))
+    documented = re.findall(r"localhost:8642(/\S+\?strict=1)", (HELP / "http.md").read_text(encoding="utf-8"))
     told = re.findall(r"(/\S+\?strict=1)", CliRunner().invoke(app, ["serve", "--help"]).stdout)
     assert documented == told == ["/ready?strict=1", "/api/redis/health?strict=1"]
     served = serve()
