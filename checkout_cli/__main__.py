@@ -11,15 +11,16 @@ from checkout_cli.cli.ending import INTERRUPTED, end_when_told, no_more_signals
 def main() -> None:
     """Run the command line; Ctrl-C ends it quietly also while it is still being imported, or has finished already."""
     try:
-        end_when_told()
-        from checkout_cli.cli.main import main as run
+        try:
+            end_when_told()
+            from checkout_cli.cli.main import main as run
 
-        run()
-    except KeyboardInterrupt:
+            run()
+        finally:
+            no_more_signals()
+            gc.disable()  # else the interpreter collects once more at its exit
+    except KeyboardInterrupt:  # of the run, or of somebody impatient on the way out
         sys.exit(INTERRUPTED)
-    finally:
-        no_more_signals()
-        gc.disable()  # else the interpreter collects once more at its exit
 
 
 if __name__ == "__main__":

@@ -43,7 +43,12 @@ def no_more_signals() -> None:
     They are blocked, and not ignored, as Python sends itself SIGINT at its exit where an interruption has come in the
     middle of ``exec``; blocked, it exits with 130.
     """
-    if os.name == "nt":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    else:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    while True:
+        try:
+            if os.name == "nt":
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            else:
+                signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        except KeyboardInterrupt:  # one that came just before
+            continue
+        return
