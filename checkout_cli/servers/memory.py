@@ -10,7 +10,7 @@ from checkout_cli.servers.inspection import Info
 KEEP = "checkoutctl memory tune --policy noeviction"
 """A full server refuses the write then, and the store keeps the session in the database."""
 MORE_ROOM = "checkoutctl memory tune --advise"
-NEARLY_FULL = 0.95
+NEARLY_FULL, FULL = 0.95, 0.99
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,13 @@ class Memory:
         """What to type before more is written there; empty where there is room, and nothing that it throws away."""
         if self.limit is None or self.counted < NEARLY_FULL * self.limit:
             return ""
-        return KEEP if self.evicts_sessions else MORE_ROOM
+        return self.against_evictions if self.evicts_sessions else MORE_ROOM
+
+    @property
+    def against_evictions(self) -> str:
+        """What to type so that nothing is evicted; without room left, the policy alone would refuse every write."""
+        is_full = self.limit is not None and self.counted >= FULL * self.limit
+        return MORE_ROOM if is_full else KEEP
 
     @property
     def refuses_writes(self) -> bool:

@@ -7,7 +7,7 @@ from checkout_cli.commands.doctor.check import Group, server_check
 from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.servers.inspection import Inspector
-from checkout_cli.servers.memory import KEEP, MORE_ROOM, Memory
+from checkout_cli.servers.memory import MORE_ROOM, Memory
 from checkout_cli.units import size
 
 LITTLE_LEFT, NOTHING_LEFT = 0.80, 0.95
@@ -75,7 +75,7 @@ def eviction_policy(_context: DoctorContext, server: Inspector) -> Finding:
     sizes = server.sorted_set_sizes([INDEX, INDEX_BESIDE])
     # Another program's key, another node's, or denied: the number is only for the evidence.
     sessions = max(size for size in (0, *sizes) if isinstance(size, int))
-    fix = KEEP
+    fix = memory.against_evictions
     evidence = f"{policy} evicts live checkouts when full; {sessions:,} are in the index"
     if not sessions and not policy.startswith("allkeys-"):
         return ok(f"{policy}; there are no sessions that it could evict", sessions=0)
@@ -97,8 +97,8 @@ def evictions(context: DoctorContext, server: Inspector) -> Finding:
     if not evicted:
         return ok(f"none {since}", evicted=0)
     evidence = f"sessions are being lost: {evicted:,.0f} keys were evicted {since}"
-    evicts = Memory.of(server.place, server.info()).evicts_sessions
-    return crit(evidence, KEEP if evicts else MORE_ROOM, evicted=int(evicted))
+    memory = Memory.of(server.place, server.info())
+    return crit(evidence, memory.against_evictions if memory.evicts_sessions else MORE_ROOM, evicted=int(evicted))
 
 
 @server_check("fragmentation", Group.MEMORY, "info")
