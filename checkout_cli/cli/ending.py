@@ -30,6 +30,7 @@ def end_when_told(longest: float = LONGEST) -> None:
 
 
 def _end(told: int, longest: float) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # they are for the main thread, also at the very end
     while not set(os.read(told, 64)) & set(_ENDING):
         pass  # another signal that somebody handles, such as SIGWINCH
     time.sleep(longest)
@@ -40,15 +41,16 @@ def _end(told: int, longest: float) -> None:
 def no_more_signals() -> None:
     """Let none disturb what is left to do.
 
-    They are blocked, and not ignored, as Python sends itself SIGINT at its exit where an interruption has come in the
-    middle of ``exec``; blocked, it exits with 130.
+    They are ignored, as Python gives them their deadly meaning back at its exit, and another thread may get them. They
+    are blocked too, as Python sends itself SIGINT there where an interruption has come in the middle of ``exec``:
+    blocked, it exits with 130.
     """
     while True:
         try:
-            if os.name == "nt":
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-            else:
+            if os.name != "nt":
                 signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+            for number in _ENDING:
+                signal.signal(number, signal.SIG_IGN)
         except KeyboardInterrupt:  # one that came just before
             continue
         return
