@@ -124,9 +124,9 @@ def test_while_postgresql_hangs_in_the_middle_of_a_statement(
 
 
 BLOCKED_RESOLVER = """
-import ctypes, socket, sys
+import ctypes, os, socket
 def getaddrinfo(*_, **__):
-    print("resolving", file=sys.stderr, flush=True)
+    os.write(2, b"resolving\\n")  # past Python's stream, whose lock a thread must not hold when the process ends
     libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(256)
     libc.pthread_mutex_lock(mutex), libc.pthread_mutex_lock(mutex)  # which no signal interrupts
 socket.getaddrinfo = getaddrinfo
