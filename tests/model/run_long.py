@@ -70,7 +70,7 @@ LONG = {
         (("write v", "write w", "get"), ("behind", "behind"), ("get", "get")), ("tick",), (0, 0, 1), no_conflicts=True
     ),
     "flushed behind beside everybody": Scenario(
-        (("write w",), ("behind",), ("update a",), ("external x",), ("get",)), ("evict",), (0, 0, 1, 2, 3)
+        (("write w",), ("behind",), ("update a",), ("external x",)), ("evict",), (0, 0, 1, 2)
     ),
     "flushed behind, a failover": Scenario(
         (("write w", "get"), ("behind",), ("get",)), ("failover", "tick"), (0, 0, 1), sentinel=True
