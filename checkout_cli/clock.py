@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +21,12 @@ def _elapsed() -> float:
 
 @dataclass(frozen=True)
 class Clock:
-    """``wall`` is milliseconds since the epoch; ``elapsed`` is seconds for measuring spans; ``pause`` waits seconds."""
+    """``wall`` is milliseconds since the epoch; ``elapsed`` is seconds for measuring spans; ``pause`` waits seconds.
+
+    ``wait`` waits so many seconds for an event, and says whether it has come.
+    """
 
     wall: Callable[[], int] = _wall
     elapsed: Callable[[], float] = _elapsed
     pause: Callable[[float], None] = time.sleep
+    wait: Callable[[threading.Event, float], bool] = threading.Event.wait

@@ -234,6 +234,9 @@ class TierUnavailable(CheckoutError):
 class RedisUnavailable(TierUnavailable):
     """Redis is away: refused, timed out, loading, out of memory, read-only, or busy."""
 
+    is_certain = False
+    """Whether nothing of what was asked has happened, or will: it was never sent, or was refused."""
+
 
 class RedisEmptied(CheckoutError):
     """Redis answers and has lost sessions, which the database still has: each read asks the database."""

@@ -148,8 +148,13 @@ _LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=
 
 def iso(milliseconds: int) -> str:
     """Milliseconds since the epoch as the shop writes them, ``2024-01-15T10:30:00.000Z``, in the years 1 to 9999."""
-    moment = _EPOCH + timedelta(milliseconds=min(max(milliseconds, _EARLIEST), _LATEST))
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    second, rest = divmod(min(max(milliseconds, _EARLIEST), _LATEST), 1000)
+    return f"{_iso_second(second)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)  # the moments of all sessions that are used now
+def _iso_second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def milliseconds_of(moment: object) -> int | None:

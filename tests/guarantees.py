@@ -21,7 +21,7 @@ DURABILITIES = {
     ),
     Durability.REDIS: (
         "the database is unavailable, or `CHECKOUT_DURABILITY=redis`: one compare-and-set in Redis, flushed later",
-        "a crash of the writer; Redis itself only as far as its own persistence",
+        "a crash of the writer, or of Redis; of both at once only as far as Redis' own persistence",
     ),
     Durability.MEMORY: (
         "neither can be reached",
@@ -50,12 +50,13 @@ GUARANTEES = {
         (_MODEL, "tests/store/test_lease.py", _FAULTS.format("5_sentinel"), _FAULTS.format("6_fence")),
     ),
     "G4": Guarantee(
-        "A `redis` write reaches the database, or the conflict log with both contents, unless Redis loses the key "
-        "first (by a restart without persistence, a failover, an eviction, or its end of life), or an external writer "
-        "overwrites it there.",
+        "A `redis` write reaches the database, or the conflict log with both contents, unless before its flush Redis "
+        "loses the key (by a restart without persistence, a failover, an eviction, or its end of life), or an external "
+        "writer overwrites it there, and its writer ends too, or no longer has room for its copy.",
         (
             _MODEL,
             _FAULTS.format("2_database_fails"),
+            _FAULTS.format("10_write_behind"),
             "tests/store/test_state_machine.py",
             "tests/commands/sync/test_sync.py",
         ),

@@ -274,6 +274,13 @@ class Settings:
     trust: float = _seconds(
         "CHECKOUT_TRUST", "how long a process trusts Redis after it looked for pending rows, in seconds", 1.0, 0.01, 60
     )
+    flush: float = _seconds(
+        "CHECKOUT_FLUSH",
+        "how long a write that only Redis has waits for others, to be flushed to the database together, in seconds",
+        0.5,
+        0.01,
+        60,
+    )
     serve_token_value: str = _setting(
         "CHECKOUT_SERVE_TOKEN", "the bearer token that serve wants of its clients", secret=True
     )

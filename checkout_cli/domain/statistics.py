@@ -36,6 +36,8 @@ COMPARED_AT_ONCE = 500
 
 CACHES = ("delivery", "coupon")
 TRANSITIONS = ("created", "completed", "failed", "cancelled", "updated")
+FLUSHED = "flushed"
+"""Dirty values that came to the database, the same session as often as it was flushed."""
 
 _TIMED = ("create", "update")
 _BY_TIER = ("read", "write")
@@ -126,7 +128,7 @@ class StatisticsReport(msgspec.Struct, frozen=True):
 
     JSON_KEYS = (
         "since@ source sourceReason=why keptSeconds=kept unreadable totals conversionRate=conversion:4 createTimes "
-        "updateTimes caches tiers perMinute=minutes"
+        "updateTimes caches flushed tiers perMinute=minutes"
     )
 
     source: Source
@@ -137,6 +139,8 @@ class StatisticsReport(msgspec.Struct, frozen=True):
     create_times: CallTimes | None = None
     update_times: CallTimes | None = None
     caches: dict[str, CacheCounts] | None = None
+    flushed: int | None = None
+    """Dirty values that came to the database in these minutes."""
     tiers: TierShares | None = None
 
     @property
@@ -244,6 +248,7 @@ class Statistics:
             create_times=create,
             update_times=update,
             caches=_caches(sums),
+            flushed=sums.get(FLUSHED, 0),
             tiers=_tiers(tiers),
         )
 
@@ -299,7 +304,7 @@ class _Fields:
 def _is_known(name: str) -> bool:
     kind, colon, rest = name.partition(":")
     if not colon:
-        return name in TRANSITIONS or name == UNPUBLISHED
+        return name in TRANSITIONS or name in {UNPUBLISHED, FLUSHED}
     if kind in _TIMED:
         return rest.isascii() and rest.isdigit() and len(rest) < 4 and int(rest) < BUCKETS
     if kind in _BY_TIER:

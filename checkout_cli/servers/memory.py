@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from checkout_cli.servers.inspection import Info
 
+NO_EVICTION = "noeviction"
+"""The policy of a server that refuses writes when it is full."""
 KEEP = "checkoutctl memory tune --policy noeviction"
 """A full server refuses the write then, and the store keeps the session in the database."""
 MORE_ROOM = "checkoutctl memory tune --advise"
@@ -35,6 +37,11 @@ class Memory:
     policy: str = ""
     evicted: int | None = None
     is_replica: bool = False
+
+    @property
+    def evicts(self) -> bool:
+        """Whether its policy lets the server evict sessions; false where it does not tell."""
+        return bool(self.policy) and self.policy != NO_EVICTION
 
     @classmethod
     def of(cls, place: str, info: Info, **more: Any) -> Self:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy import bindparam, select
 
-from checkout_cli.errors import SessionCorrupt
-from checkout_cli.session import decode, milliseconds_of
 from checkout_cli.store.database.schema import sessions
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.opened import Look
-from checkout_cli.store.redis.pending import RedisPending, is_dirty
+from checkout_cli.store.redis.pending import RedisPending, is_dirty, written_at
 
 MOST_COUNTED = 5_000
 """Rows that a count looks at where it must be quick."""
@@ -92,22 +90,16 @@ class Backlog:
         if not number:
             return Waiting(0)
         for page in pending.ids(PAGE):
-            since = min(filter(None, (since, *map(self._written, self._looks(page)))), default=None)
+            moments = map(self._written, self._looks(page))
+            since = min(filter(None, (since, *moments)), default=None)
             looked_at += len(page)
             if looked_at >= MOST_LOOKED_AT:
                 break
         return Waiting(number, since, exact=looked_at >= number)
 
     def _written(self, look: Look) -> int | None:
-        """When a dirty session was last written (ms): each write notes the end of the full TTL in ``expiresAt``."""
         copy = look.copy
-        if copy is None or not is_dirty(look):
-            return None
-        try:
-            expires_at = milliseconds_of(decode(copy.body).get("expiresAt"))
-        except SessionCorrupt:
-            return None
-        return None if expires_at is None else expires_at - int(self.session_ttl * 1000)
+        return None if copy is None or not is_dirty(look) else written_at(copy, int(self.session_ttl * 1000))
 
 
 _COLUMNS = (sessions.c.checkout_id, sessions.c.version, sessions.c.updated_at, sessions.c.expires_at)

@@ -6,9 +6,10 @@ lost with a failed exchange, with the process, after a few minutes without Redis
 Exact figures come from the database (:meth:`CheckoutStore.totals`).
 
 Each minute counts ``created``, ``updated`` (once for all that one flush brings, and for an external session that is
-taken in), ``completed``, ``failed`` and ``cancelled``; a deletion counts nothing. ``create:N`` and ``update:N`` are
-histograms of how long the calls took. Each minute's reads and writes by tier (``tier_counts``) have a hash of their
-own, which plain commands count: a server without scripts is one of those that they are to show.
+taken in), ``completed``, ``failed`` and ``cancelled``; a deletion counts nothing. ``flushed`` are dirty values brought
+to the database. ``create:N`` and ``update:N`` are histograms of how long the calls took. Each minute's reads and writes
+by tier (``tier_counts``) have a hash of their own, which plain commands count: a server without scripts is one of those
+that they are to show.
 """
 
 from __future__ import annotations
@@ -111,15 +112,22 @@ class Bookkeeping:
             self._add(f"{call}:{bucket_of(seconds)}")
         self.send_due()
 
+    def flushed(self, number: int) -> None:
+        """Count dirty values that came to the database."""
+        if self._counts:
+            self._add("flushed", by=number)
+
     def note(self, name: str) -> None:
         """Count one more of ``name`` in this minute's statistics."""
         if self._is_enabled:
             self._add(name)
             self.send_due()
 
-    def _add(self, *names: str) -> None:
+    def _add(self, *names: str, by: int = 1) -> None:
         with self._lock:
-            self._of_this_minute(self._minutes).update(names)
+            counts = self._of_this_minute(self._minutes)
+            for name in names:
+                counts[name] += by
 
     def _of_this_minute(self, minutes: dict[int, Counter[str]]) -> Counter[str]:
         counts = minutes.setdefault(self._clock.wall() // 60_000, Counter())

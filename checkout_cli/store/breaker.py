@@ -10,7 +10,7 @@ import random
 import threading
 from collections.abc import Callable
 
-from checkout_cli.errors import TierUnavailable
+from checkout_cli.errors import RedisUnavailable, TierUnavailable
 
 FIRST_WAIT = 0.5
 """Seconds from the first failure to the first try."""
@@ -47,8 +47,15 @@ class Breaker:
         with self._lock:
             if self._failures and self._clock() < self._next_try:
                 assert self._cause is not None  # noqa: S101  (set by whatever opened the breaker)
-                raise type(self._cause)(str(self._cause), hint=self._cause.hint)
+                raise self._again(self._cause)
             self._schedule(self._longest_try)  # while we try, nobody else does
+
+    @staticmethod
+    def _again(cause: TierUnavailable) -> TierUnavailable:
+        error = type(cause)(str(cause), hint=cause.hint)
+        if isinstance(error, RedisUnavailable):
+            error.is_certain = True  # nothing was asked
+        return error
 
     def failed(self, cause: TierUnavailable) -> None:
         """Open, or stay open for longer."""

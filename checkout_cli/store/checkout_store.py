@@ -31,6 +31,7 @@ from checkout_cli.errors import (
 from checkout_cli.keys import accepted_id, possible_id
 from checkout_cli.privacy.personal_ids import named
 from checkout_cli.session import Acknowledgement, Durability, PaymentStatus, Session, TierName, decode
+from checkout_cli.store import processes
 from checkout_cli.store.admin import Admin
 from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.admin import DatabaseAdmin
@@ -39,10 +40,12 @@ from checkout_cli.store.database.flush_log import FlushLog
 from checkout_cli.store.deletion import Deletion
 from checkout_cli.store.expiry import ExpiryField
 from checkout_cli.store.flusher import Flusher, Settled
+from checkout_cli.store.held_copies import HeldCopies
 from checkout_cli.store.lease import Lease
 from checkout_cli.store.memory_alone import MemoryAlone
 from checkout_cli.store.memory_tier import MemoryTier
 from checkout_cli.store.notes import Notes
+from checkout_cli.store.own_writes import OwnWrites
 from checkout_cli.store.protocol.ids import first_of
 from checkout_cli.store.publisher import Publisher
 from checkout_cli.store.reading import Reading
@@ -51,16 +54,15 @@ from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.index import RedisIndex
 from checkout_cli.store.redis.index_moves import IndexMoves
 from checkout_cli.store.redis_alone import RedisAlone, insist
+from checkout_cli.store.redis_first import RedisFirst
 from checkout_cli.store.versions import Changes, Versions
+from checkout_cli.store.write_behind import WriteBehind
 
 WRITE_ATTEMPTS = 20
 """How often a write is tried again on fresh data when other writers were faster."""
 
 PATIENCE = 0.002
 """Seconds that a write waits at most before its next attempt, times the attempts it has made."""
-
-REFRESHES = 3
-"""How often a write that Redis alone may acknowledge asks the database first, to have something to build upon."""
 _MEMORY_ALONE = "neither Redis nor the database can be reached, and memory does not last: {}"
 
 
@@ -111,18 +113,41 @@ class CheckoutStore:
         self.flush_log = flush_log = FlushLog(database, self.external, new_token)
         self.bookkeeping = books = Bookkeeping(settings, redis, clock)
         self.notes = notes = Notes(database, touch_after=versions.tenth_of_ttl)
-        self.lease = lease = Lease(settings, redis, database, notes, clock)
-        self.flusher = flusher = Flusher(redis, database, flush_log, lease, books, versions, clock, new_token)
+        self.own = own = OwnWrites(clock.elapsed)
+        self.held = HeldCopies()
+        self.lease = lease = Lease(settings, redis, database, notes, own, clock)
+        self.flusher = flusher = Flusher(redis, database, flush_log, lease, books, versions, clock, new_token, own)
         moves, honours = IndexMoves(redis, self.index), settings.external_deletes == "honour"
         self.publisher = publisher = Publisher(redis, moves, database, lease, notes, flusher, clock, honours)
         self.expiry = expiry = ExpiryField(redis, versions, clock)
         self.redis_alone = RedisAlone(redis, flusher, versions, new_token)
         self.memory_alone = alone = MemoryAlone(self.memory, flush_log, versions, clock)
         self._deletion = deletion = Deletion(redis, database, lease, publisher, clock, new_token)
+        self.behind = behind = WriteBehind(
+            redis, own, flusher, publisher, lease, notes, clock, settings.flush, settings.trust, versions.ttl
+        )
         self.reading = Reading(
-            settings, redis, database, lease, notes, flusher, publisher, deletion, alone, expiry, versions, books, clock
+            settings,
+            redis,
+            database,
+            lease,
+            notes,
+            flusher,
+            publisher,
+            deletion,
+            alone,
+            expiry,
+            versions,
+            books,
+            behind,
+            clock,
         )
         self.admin = Admin(settings, redis, self.index, database, self.memory, flush_log, clock)
+        self._writes_behind = settings.durability == Durability.REDIS
+        self.redis_first = RedisFirst(
+            settings, self.reading, self.redis_alone, lease, notes, flusher, publisher, behind, own, self.held
+        )
+        processes.add(self)
 
     @classmethod
     def open(cls, settings: Settings) -> CheckoutStore:
@@ -130,12 +155,34 @@ class CheckoutStore:
         return cls(settings, RedisAdmin(settings), DatabaseAdmin(settings))
 
     def close(self) -> None:
-        """Write down the notes and counts, and close all connections, whatever of it fails."""
+        """Flush what only Redis has, write down notes and counts, and close all connections, whatever of it fails."""
+        processes.discard(self)
         with ExitStack() as closing:
             closing.callback(self.database.close)
             closing.callback(self.redis.close)
             closing.callback(self.bookkeeping.flush)
             closing.callback(self.notes.write_down)
+            closing.callback(self.behind.close)
+
+    def flush_at_exit(self) -> None:
+        """Where the process ends without closing the store: bring what only Redis has to the database."""
+        if len(self.own):
+            self.behind.close()
+
+    def about_to_fork(self) -> None:
+        """Let the flusher end its turn: a lock that it holds now would stay locked in the new process."""
+        self.behind.pause()
+
+    def has_forked(self) -> None:
+        """In the process that went on: so does the flusher."""
+        self.behind.resume()
+
+    def forked(self) -> None:
+        """In a process that was forked: nothing that the parent has open is used, and its writes are left to it."""
+        self.own.forget_all()
+        self.held.drop_all()
+        self.behind.forked()
+        self.database.forked()
 
     def __enter__(self) -> Self:
         return self
@@ -166,6 +213,7 @@ class CheckoutStore:
         opened = reading.open(checkout_id)
         session = reading.trusted(checkout_id, opened, before)
         if session is not None:
+            self.redis_first.hold(checkout_id, opened)
             return session
         try:
             return reading.from_database(checkout_id, reading.settled(checkout_id, opened, adopt=False))
@@ -194,9 +242,9 @@ class CheckoutStore:
             is_free = not is_chosen or self._is_free(record.checkout_id)
             questionable = is_free is None
             if is_free or questionable:
-                written = self.redis_alone.create(record, opened, require, questionable=questionable)
-                if written is not None:
-                    return written
+                done = self.redis_first.create(record, opened, require, questionable=questionable)
+                if done is not None:
+                    return done
         self.lease.note_unpublished(record)  # from here on Redis may be behind
         try:
             is_new = self.database.insert(record, now=self.clock.wall(), write_id=record.write_id)
@@ -214,7 +262,7 @@ class CheckoutStore:
                 raise
             if written is None:
                 raise
-            return written
+            return self.redis_first.kept(written)
         if not is_new:
             self.publisher.release_claim(record.checkout_id, opened)
             raise self._taken(record.checkout_id)
@@ -228,9 +276,10 @@ class CheckoutStore:
         :meth:`get` and :meth:`create` do.
         """
         accepted_id(checkout_id)
-        written = self._updated_in_redis(checkout_id, changes, require) if self._prefers_redis(require) else None
-        if written is not None:
-            return written
+        if self._may_write_behind and not (require is Durability.DATABASE and self.database.breaker.is_open):
+            done = self.redis_first.update(checkout_id, changes, require)
+            if done is not None:
+                return done
         opened = self.reading.open(checkout_id)
         write_id, is_sent, is_on_copy = first_of(self._new_token()), False, False
         try:
@@ -243,6 +292,7 @@ class CheckoutStore:
                 seen = seen or self.reading.row_to_write(checkout_id, settled)
                 if seen is None:
                     break
+                self.flusher.flush_own(checkout_id)
                 record = msgspec.structs.replace(self._versions.next(seen, changes), write_id=write_id)
                 self.lease.note_unpublished(record)  # from here on Redis may be behind
                 is_sent = True
@@ -258,14 +308,15 @@ class CheckoutStore:
                 raise  # whether it is there is not known, and Redis has nothing that it can be built upon
             if opened is None:
                 insist(require, Durability.MEMORY, _MEMORY_ALONE.format(error))
-                written = self.memory_alone.update(checkout_id, changes, write_id)
+                done = self.memory_alone.update(checkout_id, changes, write_id)
             else:
                 attempted = write_id if is_sent else None
                 written = self.redis_alone.update(checkout_id, changes, opened, require, attempted=attempted)
-            if written is None:
+                done = None if written is None else self.redis_first.kept(written)
+            if done is None:
                 self.publisher.release_claim(checkout_id, opened)
                 raise
-            return written
+            return done
         raise _outrun(checkout_id)
 
     def set_payment_status(
@@ -324,8 +375,11 @@ class CheckoutStore:
     # Writing
 
     def _prefers_redis(self, require: Durability | None) -> bool:
-        is_wanted = self.settings.durability == Durability.REDIS and require is not Durability.DATABASE
-        return is_wanted and self.redis.requirements.allow_flushes
+        return self._may_write_behind and require is not Durability.DATABASE
+
+    @property
+    def _may_write_behind(self) -> bool:
+        return self._writes_behind and self.redis.requirements.allow_flushes
 
     def _is_free(self, checkout_id: str) -> bool | None:
         """Whether nobody has had an id; ``None`` if only the database would know."""
@@ -339,28 +393,6 @@ class CheckoutStore:
         if row is not None and row.body is None:
             return SessionDeleted(f"session {named(checkout_id)} was deleted; ids are never reused")
         return SessionExists(f"session {named(checkout_id)} exists already")
-
-    def _updated_in_redis(
-        self, checkout_id: str, changes: Changes, require: Durability | None
-    ) -> Acknowledgement | None:
-        """An update that Redis alone acknowledges, on a value known to be current; ``None`` if that is not possible."""
-        for _ in range(REFRESHES):
-            self.reading.look_around()
-            before = self.lease.before(checkout_id)
-            opened = self.reading.open(checkout_id)
-            if opened is None or opened.problem is not None:
-                return None
-            value = opened.value
-            try:
-                if value is not None and self.lease.doubt(checkout_id, value, opened.identity, before) is None:
-                    return self.redis_alone.update(checkout_id, changes, opened, require)
-                settled = self.reading.settled(checkout_id, opened)
-                row = self.reading.row_of(checkout_id, settled)
-                if row is None or row.body is None or not self.publisher.publish(row, settled):
-                    return None
-            except DatabaseUnavailable:
-                return self.redis_alone.update(checkout_id, changes, opened, require)
-        return None
 
     def _let_others_finish(self, attempt: int) -> None:
         if attempt > 1:

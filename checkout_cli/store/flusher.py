@@ -7,7 +7,7 @@ in the conflict log. Only then may a publish replace it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +22,8 @@ from checkout_cli.store.bookkeeping import Bookkeeping
 from checkout_cli.store.database.flush_log import Dirty, Flushed, FlushLog, Source
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.lease import Lease
+from checkout_cli.store.own_writes import OwnWrites
+from checkout_cli.store.protocol.ids import contains
 from checkout_cli.store.protocol.value import Kind, Value, digest_of, encode_value
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.redis.opened import Opened, Replaced
@@ -55,6 +57,7 @@ class Flusher:
     versions: Versions
     clock: Clock
     new_token: Callable[[], str]
+    own: OwnWrites
 
     @cached_property
     def pending(self) -> RedisPending:
@@ -87,6 +90,7 @@ class Flusher:
                 if not replaced.done:
                     continue
             assert opened.value is not None  # noqa: S101  (it is what was taken in, or was dirty)
+            self.flush_own(checkout_id, besides=opened.value.ids)
             flushed = self.flush(checkout_id, opened.value, ends_at=ends_at)
             return Settled(opened, opened.raw, flushed)
         return Settled(opened)
@@ -96,6 +100,32 @@ class Flusher:
         created_at = _created_at(value) or self.clock.wall()
         dirty = Dirty(checkout_id, value, created_at, self._end_of(value, ends_at), Source.REDIS)
         flushed = self.flush_log.apply(dirty, self.clock.wall(), committing=self.lease.note_unpublished)
+        self.bookkeeping.flushed(1)
+        self._count(checkout_id, flushed)
+        self.own.accounted(checkout_id, value.ids)
+        return flushed
+
+    def flush_all(self, some: Sequence[tuple[str, Value, int]]) -> dict[str, Flushed]:
+        """Bring dirty values of several sessions, with their ends (ms), to the database in one transaction."""
+        now = self.clock.wall()
+        dirty = [Dirty(name, value, _created_at(value) or now, ends_at, Source.REDIS) for name, value, ends_at in some]
+        done = self.flush_log.apply_all(dirty, now, committing=self.lease.note_unpublished)
+        self.bookkeeping.flushed(len(done))
+        for name, value, _ in some:
+            self._count(name, done[name])
+            self.own.accounted(name, value.ids)
+        return done
+
+    def flush_own(self, checkout_id: str, besides: Sequence[str] = ()) -> None:
+        """Bring this process' own writes of a session to the database, but those in a value with these ids.
+
+        Nothing is published here: who calls this is about to ask the database, and publishes what it says.
+        """
+        for own in self.own.of(checkout_id):
+            if not contains(besides, own.ids[-1]):
+                self.flush(checkout_id, own.value, ends_at=own.expires_at)
+
+    def _count(self, checkout_id: str, flushed: Flushed) -> None:
         record = flushed.record
         if flushed.wrote and record is not None and record.body is not None:
             before = flushed.before or (b"{}" if flushed.external else None)
@@ -104,12 +134,23 @@ class Flusher:
         if flushed.conflict:
             text = "a write of session %s could not stand as it was: see checkoutctl sync --conflicts"
             _log.warning(text, id_beginning(checkout_id))
-        return flushed
 
     def put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int) -> Replaced:
-        """Put a dirty value in the place of ``opened``, with its id in ``checkout:pending``."""
-        with self.pending.entered(checkout_id):
-            return self.redis.swap(checkout_id, opened, raw, now=self.clock.wall(), expires_at=expires_at, dirty=True)
+        """Put a dirty value in the place of ``opened``, with its id in ``checkout:pending``.
+
+        A session that was there already is in the index; its later end is entered there when it is flushed, soon.
+        """
+        enters = opened.raw is None or opened.is_external or self.database.breaker.is_open
+        if self.redis.is_cluster:
+            with self.pending.entered(checkout_id):
+                return self._put(checkout_id, opened, raw, expires_at, enters=enters)
+        return self._put(checkout_id, opened, raw, expires_at, enters=enters)
+
+    def _put(self, checkout_id: str, opened: Opened, raw: bytes, expires_at: int, *, enters: bool) -> Replaced:
+        now, value = self.clock.wall(), opened.value
+        # In place of a write of our own that the database still lacks, the id is among the pending already.
+        is_new = value is None or not value.ids or value.ids[-1] not in self.own.ids(checkout_id)
+        return self.redis.swap(checkout_id, opened, raw, now=now, expires_at=expires_at, dirty=is_new, enters=enters)
 
     def _end_of(self, value: Value, ends_at: int | None) -> int:
         if ends_at is not None:

@@ -14,6 +14,7 @@ from checkout_cli.errors import DatabaseDenied, DatabaseUnavailable, RedisUnavai
 from checkout_cli.store.database.tier import DatabaseTier
 from checkout_cli.store.epochs import Epochs
 from checkout_cli.store.notes import Notes
+from checkout_cli.store.own_writes import OwnWrites
 from checkout_cli.store.protocol.trust import Distrust, Doubt, doubt
 from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.records import Epoch, Record
@@ -26,16 +27,18 @@ GRACE = 2_000
 LONGEST_WRITE = 300.0
 """Seconds after which a write of this process has surely ended, and the database's pending rows tell of it."""
 
-Before = tuple[float, tuple[Distrust, ...]]
-"""What this process knew of a session before it asked Redis: until when it had a lease, and what it distrusted."""
+Before = tuple[float, tuple[Distrust, ...], tuple[str, ...]]
+"""What this process knew of a session before it asked Redis: until when it had a lease, what it distrusted, and its own
+writes that the database did not have."""
 
 
 class Lease:
     """One store's lease. Thread-safe."""
 
     def __init__(
-        self, settings: Settings, redis: RedisTier, database: DatabaseTier, notes: Notes, clock: Clock
+        self, settings: Settings, redis: RedisTier, database: DatabaseTier, notes: Notes, own: OwnWrites, clock: Clock
     ) -> None:
+        self._own = own
         self._redis = redis
         self._database = database
         self._notes = notes
@@ -55,16 +58,20 @@ class Lease:
         self._unpublished: dict[str, Distrust] = {}
         self._unpublished_at: dict[str, float] = {}
 
-    def renew(self) -> list[str] | None:
-        """Look for pending rows if the lease has run out; returns old ones to publish, ``None`` if it did not look."""
-        if self._clock.elapsed() < self._lease_until or self._redis.breaker.is_open:
+    def renew(self, *, ahead: float = 0.0) -> list[str] | None:
+        """Look for pending rows if the lease has run out; returns old ones to publish, ``None`` if it did not look.
+
+        ``ahead`` looks that many seconds before its end, so that nobody waits for the look; until it has ended, the
+        old lease holds.
+        """
+        if self._clock.elapsed() + ahead < self._lease_until or self._redis.breaker.is_open:
             return None
         seen = self._looks
         with self._looking:
             started = self._clock.elapsed()
             # A look that others have just waited for, and that took longer than a lease holds, gives none to anybody.
             # If each made one of its own, they would wait for one another in a row.
-            if started < self._lease_until or self._looks != seen:
+            if started + ahead < self._lease_until or self._looks != seen:
                 return None
             try:
                 return self._look(started)
@@ -72,7 +79,8 @@ class Lease:
                 self._looks += 1
 
     def _look(self, started: float) -> list[str] | None:
-        self._lease_until = float("-inf")
+        if started >= self._lease_until:
+            self._lease_until = float("-inf")
         self._notes.write_down()  # what was published need not be found pending
         try:
             if self._epochs is not None:
@@ -86,8 +94,7 @@ class Lease:
             for name in [name for name, at in self._unpublished_at.items() if started - at > LONGEST_WRITE]:
                 del self._unpublished_at[name], self._unpublished[name]
         # From the start of the look: what was committed while it ran may be missing in it.
-        if len(pending) <= MOST_PENDING:
-            self._lease_until = started + self._span
+        self._lease_until = started + self._span if len(pending) <= MOST_PENDING else float("-inf")
         return [row.checkout_id for row in pending if self._clock.wall() - row.updated_at > GRACE]
 
     def invalidate(self, checkout_id: str) -> None:
@@ -123,17 +130,21 @@ class Lease:
 
     def before(self, checkout_id: str) -> Before:
         """What this process knows of a session before it asks Redis; later knowledge is of no use for that value."""
+        own = self._own.ids(checkout_id)
         if self._pending or self._unpublished:
-            return self._lease_until, self._distrusted(checkout_id)
-        return self._lease_until, ()
+            return self._lease_until, self._distrusted(checkout_id), own
+        return self._lease_until, (), own
 
     def doubt(self, checkout_id: str, value: Value, identity: bytes | None, before: Before) -> Doubt | None:
         """Why a value that the server of ``identity`` returned is not trusted now; ``None``: it is."""
-        lease_until, distrusted = before
+        lease_until, distrusted, own = before
         if self._pending or self._unpublished:
             distrusted += self._distrusted(checkout_id)
         has_lease = self._clock.elapsed() < min(lease_until, self._lease_until) and not self.is_fenced_off(identity)
-        return doubt(value, identity, distrusted, lease=has_lease)
+        since = self._own.ids(checkout_id)
+        if since != own:
+            own += since
+        return doubt(value, identity, distrusted, lease=has_lease, own=own)
 
     def _distrusted(self, checkout_id: str) -> tuple[Distrust, ...]:
         pending, unpublished = self._pending.get(checkout_id), self._unpublished.get(checkout_id)

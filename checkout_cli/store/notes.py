@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
 from itertools import islice
 from typing import TypeVar
-
-from cachetools import LRUCache
 
 from checkout_cli.errors import CheckoutError, DatabaseUnavailable, NotStorable
 from checkout_cli.store.database.tier import DatabaseTier
@@ -20,7 +19,7 @@ KEPT_NOTES = 500
 """Notes that are kept before they are written down without waiting for the next look."""
 MOST_NOTES = 100_000
 """Notes of each kind that are kept while the database is unavailable; the oldest are dropped."""
-KNOWN_SESSIONS = 100_000
+KNOWN_SESSIONS = 20_000
 """Sessions of which a process remembers how far the database's expiry is."""
 
 _log = logging.getLogger("checkout_cli.store")
@@ -41,7 +40,7 @@ class Notes:
         self._proofs: dict[str, str] = {}
         self._refilled = 0
         self._is_loss_told = False
-        self._known_expiry: LRUCache[str, int] = LRUCache(KNOWN_SESSIONS)
+        self._known_expiry: OrderedDict[str, int] = OrderedDict()
 
     def published(self, checkout_id: str, version: int, epoch: Epoch | None) -> None:
         """Redis, with the primary of ``epoch`` where that can change, has this version now, or a newer one."""
@@ -62,10 +61,10 @@ class Notes:
 
     def expiry(self, checkout_id: str, expires_at: int, *, at_once: bool = False) -> None:
         """A read extended a session until then (ms); ``at_once`` where Redis knows nothing of it."""
+        if expires_at - self._known_expiry.get(checkout_id, 0) <= self._touch_after:
+            return  # nearly always, and so without the lock
         with self._lock:
-            if expires_at - self._known_expiry.get(checkout_id, 0) <= self._touch_after:
-                return
-            self._known_expiry[checkout_id] = expires_at
+            self._know(checkout_id, expires_at)
             self._touched[checkout_id] = expires_at
         if at_once:
             self.write_down()
@@ -73,7 +72,15 @@ class Notes:
     def known_expiry(self, checkout_id: str, expires_at: int) -> None:
         """The database has this expiry (ms) already."""
         with self._lock:
-            self._known_expiry[checkout_id] = expires_at
+            self._know(checkout_id, expires_at)
+
+    def _know(self, checkout_id: str, expires_at: int) -> None:
+        """Remember; the ones that were learnt first are forgotten."""
+        known = self._known_expiry
+        known.pop(checkout_id, None)
+        known[checkout_id] = expires_at
+        if len(known) > KNOWN_SESSIONS:
+            known.popitem(last=False)
 
     def refilled(self) -> None:
         """A missing key is filled from its row: an external writer may have deleted it."""

@@ -118,19 +118,25 @@ class Publisher:
             self.notes.proof(record.checkout_id, note_of(record.version, proof))
         return outcome, there
 
-    def publish_all(self, some: Sequence[tuple[Record, Opened]]) -> list[Outcome]:
-        """Publish many, once each, those of one server in one round trip, of which some may fail."""
+    def publish_all(self, some: Sequence[tuple[Record, Opened]], *, accounted: bool = False) -> list[Outcome]:
+        """Publish many, once each, those of one server in one round trip, of which some may fail.
+
+        ``accounted``: the database has accounted for the bytes of each.
+        """
         outcomes: dict[str, Outcome] = {}
         if self.redis.is_cluster:
             for record, opened in some:
                 try:
-                    outcomes[record.checkout_id], _ = self._put(record, opened, None)
+                    bytes_of = opened.raw if accounted else None
+                    outcomes[record.checkout_id], there = self._put(record, opened, bytes_of)
+                    if accounted and outcomes[record.checkout_id].is_published:
+                        self.flusher.pending.forget(record.checkout_id, there)
                 except SessionCorrupt:
                     outcomes[record.checkout_id] = Outcome.EXTERNAL
         for identity in {opened.identity for _, opened in some} if not self.redis.is_cluster else ():
             group = [(record, opened) for record, opened in some if opened.identity == identity]
             self._refuse_fenced_off(group[0][1])
-            results = self.redis.publish_all(group, self.clock.wall())
+            results = self.redis.publish_all(group, self.clock.wall(), accounted=accounted)
             for (record, opened), (outcome, _) in zip(group, results, strict=True):
                 self._note(record, outcome, opened)
                 outcomes[record.checkout_id] = outcome
@@ -200,6 +206,15 @@ class Publisher:
                 next(self.moves.make_room())
         except (RedisUnavailable, AccessDenied, WrongKeyType) as error:
             _log.info("the index stays where it is: %s", error)
+        if not self.publish_due(due):
+            return
+        try:
+            self._flush_some()
+        except CheckoutError as error:
+            _log.debug("dirty sessions stay dirty: %s", error)
+
+    def publish_due(self, due: Sequence[str]) -> bool:
+        """Publish a few pending rows; false where the database is unavailable. Raises nothing."""
         for checkout_id in due[:AT_ONCE]:
             try:
                 self.redis.requirements.insist(checkout_id)
@@ -211,11 +226,8 @@ class Publisher:
                 _log.debug("a pending row stays pending: %s", error)
             except CheckoutError as error:  # unavailable, or denied: it is not what the reader has asked for
                 _log.debug("pending rows stay pending: %s", error)
-                return
-        try:
-            self._flush_some()
-        except CheckoutError as error:
-            _log.debug("dirty sessions stay dirty: %s", error)
+                return False
+        return True
 
     def _flush_some(self) -> None:
         checkout_ids = self.flusher.pending.some_ids(AT_ONCE)

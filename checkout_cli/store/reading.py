@@ -34,6 +34,7 @@ from checkout_cli.store.records import Record
 from checkout_cli.store.redis.opened import Opened
 from checkout_cli.store.redis.tier import RedisTier
 from checkout_cli.store.versions import Versions
+from checkout_cli.store.write_behind import WriteBehind
 
 
 @dataclass(eq=False)
@@ -52,13 +53,17 @@ class Reading:
     expiry: ExpiryField
     versions: Versions
     bookkeeping: Bookkeeping
+    behind: WriteBehind
     clock: Clock
 
     def look_around(self) -> None:
         """Renew the lease if it has run out, and publish what was found to be pending."""
+        if self.behind.is_at_work and self.database.breaker.is_open:
+            return  # the flusher finds out when it is back
         due = self.lease.renew()
         if due is not None:
-            self.publisher.look_around(due)
+            if not self.behind.is_at_work:  # else that is its work, and a shopper need not wait for it
+                self.publisher.look_around(due)
             self.bookkeeping.send_due()
         elif self.redis.breaker.is_open:
             self.bookkeeping.send_due()  # nothing is sent, and each minute's reads are put aside
@@ -164,6 +169,7 @@ class Reading:
         if not is_accepted_id(checkout_id):
             return None  # never written by us, and perhaps nothing that a database can hold
         self.memory_alone.flush(checkout_id)
+        self.flusher.flush_own(checkout_id)
         return self.database.read(checkout_id)
 
     def _living(self, record: Record, settled: Settled | None) -> bytes:

@@ -56,10 +56,13 @@ class Versions:
         expires_at = self.expiry(created_at)
         return Record(chosen, 1, with_changes(b"{}", complete | {"expiresAt": iso(expires_at)}), created_at, expires_at)
 
-    def next(self, seen: Record, changes: Changes) -> Record:
-        """The version after ``seen``; only changed fields are refused: ``InvalidInput``, ``TransitionRefused``."""
+    def next(self, seen: Record, changes: Changes, *, present: Mapping[str, Any] | None = None) -> Record:
+        """The version after ``seen``; only changed fields are refused: ``InvalidInput``, ``TransitionRefused``.
+
+        ``present`` are its fields, where they are known.
+        """
         assert seen.body is not None  # noqa: S101  (nobody gets here with a tombstone)
-        present = decode(seen.body)
+        present = decode(seen.body) if present is None else present
         # A copy of its own for the function: what it changes in place must not look as if it had been there.
         wanted = dict(changes(decode(seen.body)) if callable(changes) else changes)
         refuse_card_data(_brought(present, wanted))
@@ -73,9 +76,13 @@ class Versions:
         body = with_changes(seen.body, {**wanted, "expiresAt": iso(expires_at)})
         return Record(seen.checkout_id, seen.version + 1, body, seen.created_at, expires_at)
 
-    def seen(self, checkout_id: str, version: int, body: bytes) -> Record:
-        """A copy of Redis as the base of a write; raises ``SessionExpired`` where it is too old."""
-        created_at = milliseconds_of(decode(body).get("createdAt")) or self._clock.wall()
+    def seen(self, checkout_id: str, version: int, body: bytes, fields: Mapping[str, Any] | None = None) -> Record:
+        """A copy of Redis as the base of a write; raises ``SessionExpired`` where it is too old.
+
+        ``fields`` are those of the body, where they are known.
+        """
+        fields = decode(body) if fields is None else fields
+        created_at = milliseconds_of(fields.get("createdAt")) or self._clock.wall()
         self.check_age(checkout_id, created_at)
         return Record(checkout_id, version, body, created_at, 0)
 

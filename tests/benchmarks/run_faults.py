@@ -1,6 +1,6 @@
 """A shop of several processes under faults, for a minute or longer: what was promised, and whether it was kept.
 
-``python -m tests.benchmarks.run_faults --seconds 60``
+``python -m tests.benchmarks.run_faults --seconds 60 --mode mixed``; in mixed mode every other process writes behind.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from tests.support.proxy import Proxy, proxied
 from tests.support.servers import PostgresServer, ValkeyServer
 
 KINDS = ("get",) * 12 + ("update",) * 6 + ("create", "pay", "peek")
+MODES = ("database", "write-behind", "mixed")
 SESSIONS_AT_ONCE = 6
 SESSIONS_LIVE = 2.0
 """Seconds after which the processes turn to other sessions."""
@@ -201,7 +202,9 @@ class Injector:
 
 
 @contextlib.contextmanager
-def shop(processes: int, seconds: float, seed: int) -> Iterator[tuple[ValkeyServer, str, list[Any], Injector]]:
+def shop(
+    processes: int, seconds: float, seed: int, mode: str = "database"
+) -> Iterator[tuple[ValkeyServer, str, list[Any], Injector]]:
     """The servers, and processes that wait for the start, each with proxies of its own."""
     spawning = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
@@ -219,7 +222,8 @@ def shop(processes: int, seconds: float, seed: int) -> Iterator[tuple[ValkeyServ
             through = stack.enter_context(proxied(url))
             database.append(through.proxy)
             ours, theirs = spawning.Pipe()
-            settings = _settings(redis[-1].port, through.proxied_url)
+            writes_behind = mode == "write-behind" or (mode == "mixed" and number % 2 == 0)
+            settings = _settings(redis[-1].port, through.proxied_url, "redis" if writes_behind else "database")
             process = spawning.Process(target=work, args=(theirs, number, settings, seconds, seed + number))
             process.start()
             stack.callback(process.join)
@@ -230,9 +234,14 @@ def shop(processes: int, seconds: float, seed: int) -> Iterator[tuple[ValkeyServ
         yield server, url, pipes, Injector(server, url, redis, database, random.Random(seed))
 
 
-def _settings(redis_port: int, database_url: str) -> Settings:
+def _settings(redis_port: int, database_url: str, durability: str = "database") -> Settings:
     return Settings(
-        redis_host=HOST, redis_port=redis_port, database_url=database_url, timeout=0.25, database_timeout=0.5
+        redis_host=HOST,
+        redis_port=redis_port,
+        database_url=database_url,
+        timeout=0.25,
+        database_timeout=0.5,
+        durability=durability,
     )
 
 
@@ -242,19 +251,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mode", choices=MODES, default="database")
     asked = parser.parse_args()
-    with shop(asked.processes, asked.seconds, asked.seed) as (server, url, pipes, injector):
+    with shop(asked.processes, asked.seconds, asked.seed, asked.mode) as (server, url, pipes, injector):
         injector.started = time.monotonic()
         for pipe in pipes:
             pipe.send(injector.started)
         injector.run(asked.seconds)
         calls = sorted(itertools.chain.from_iterable(pipe.recv() for pipe in pipes), key=lambda call: call.ended)
-        verdicts, conflicts = judge(calls, injector, _settings(server.port, url))
-    show(calls, injector, verdicts, conflicts, asked)
+        verdicts, conflicts, gone = judge(calls, injector, _settings(server.port, url))
+    show(calls, injector, verdicts, conflicts, gone, asked)
 
 
-def judge(calls: list[Call], injector: Injector, settings: Settings) -> tuple[list[str], int]:
-    """How the history contradicts itself or the database's content in the end; and the number of conflicts."""
+def judge(calls: list[Call], injector: Injector, settings: Settings) -> tuple[list[str], int, int]:
+    """How the history contradicts itself or the database's content in the end; the number of conflicts, and of writes
+    acknowledged by Redis alone that are nowhere: Redis has lost them, or else that is a contradiction, too."""
     history = History(settings.trust)
     for moment, name in injector.losses:
         history.lost_by_redis(moment, name)
@@ -272,7 +283,16 @@ def judge(calls: list[Call], injector: Injector, settings: Settings) -> tuple[li
             found, fields = in_the_end[name]
             if found.marks is not None and mark not in fields:  # a deleted session took it along
                 verdicts.append(f"{name}: lost: {mark} of an external writer is neither in the database nor a conflict")
-        return verdicts, auditor.flush_log.conflict_count()
+        gone = sum(
+            call.durability == "redis" and call.mark != "" and _is_gone(call.mark, *in_the_end[call.checkout_id])
+            for call in calls
+            if not call.error
+        )
+        return verdicts, auditor.flush_log.conflict_count(), gone
+
+
+def _is_gone(mark: str, found: Kept, everywhere: set[str]) -> bool:
+    return found.marks is not None and mark not in everywhere
 
 
 def kept(auditor: CheckoutStore, name: str) -> tuple[Kept, set[str]]:
@@ -290,7 +310,9 @@ def _content(fields: Mapping[str, Any]) -> tuple[frozenset[str], str]:
     return frozenset(name for name in fields if name.startswith("mark")), str(fields.get("paymentStatus"))
 
 
-def show(calls: list[Call], injector: Injector, verdicts: list[str], conflicts: int, asked: argparse.Namespace) -> None:
+def show(
+    calls: list[Call], injector: Injector, verdicts: list[str], conflicts: int, gone: int, asked: argparse.Namespace
+) -> None:
     """Print the figures, and the violations if there are any."""
     answered = [call for call in calls if not call.error]
     reads = [call for call in answered if call.kind in READS]
@@ -302,7 +324,7 @@ def show(calls: list[Call], injector: Injector, verdicts: list[str], conflicts: 
     stale = sum("stale" in verdict or "deleted" in verdict or "paid" in verdict for verdict in verdicts)
     lost = sum("lost" in verdict for verdict in verdicts)
     rows = {
-        "processes": f"{asked.processes}, for {asked.seconds:g} s, seed {asked.seed}",
+        "processes": f"{asked.processes}, for {asked.seconds:g} s, seed {asked.seed}, mode {asked.mode}",
         "reads": f"{len(reads):,}   {_listed(tiers)}",
         "writes": f"{len(writes):,}   {_listed(durabilities)}",
         "no answer": f"{sum(refused.values()):,}   {_listed(refused)}",
@@ -310,6 +332,7 @@ def show(calls: list[Call], injector: Injector, verdicts: list[str], conflicts: 
         "faults": f"{sum(injector.made.values())}   {_listed(injector.made)}",
         "stale": str(stale),
         "lost": str(lost),
+        "lost by Redis": f"{gone}   acknowledged by Redis alone, of which it lost the only copy",
         "other violations": str(len(verdicts) - stale - lost),
         "external writes": f"{len(injector.external)}   each met at once by a process of ours",
         "conflicts": f"{conflicts}   both contents are kept",

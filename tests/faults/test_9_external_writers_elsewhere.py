@@ -298,7 +298,7 @@ def test_what_was_taken_in_before_its_slot_moved_is_flushed_once(
     assert_taken_in(other, mark, keeps=keeps)
     before = row_of(other)[0]
     moving.end()
-    applied = count_calls(other.flush_log, "_write", monkeypatch)
+    applied = count_calls(other.flush_log, "_write_all", monkeypatch)
     clock.advance(GRACE)
     hand_over(other)
     assert not value_in_redis(other).is_dirty

@@ -6,14 +6,14 @@ guard does not. Those of scripts, transactions and the hand-over are switched of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from checkout_cli.store.protocol import flushing, trust, writing
 from checkout_cli.store.protocol.flushing import Flush, Logged, Result
-from checkout_cli.store.protocol.ids import EXTERNAL, RESTORED, contains
+from checkout_cli.store.protocol.ids import EXTERNAL, RESTORED, contains, token_of
 from checkout_cli.store.protocol.publishing import Move, Outcome, Publication
 from checkout_cli.store.protocol.row import Row
 from checkout_cli.store.protocol.trust import Distrust, Doubt
@@ -56,6 +56,12 @@ class Guards:
     """A distrusted row is a version with its id: as many other writes do not make up for it."""
     own_distrust: bool = True
     """Who commits a version distrusts what lacks it until it is published."""
+    own_writes_are_trusted_in: bool = True
+    """A process trusts no value that lacks a write of its own that the database does not have yet."""
+    own_writes_from_before: bool = True
+    """Nor one that was read before the database had that write."""
+    flusher_distrusts: bool = True
+    """Who flushes in the background distrusts what lacks the flushed version until it is published, too."""
     older_publish_proves_nothing: bool = True
     """The publish of an older version ends no distrust."""
 
@@ -106,6 +112,8 @@ class Guards:
     """What is flushed after a deletion is a conflict."""
     version_adds_up: bool = True
     """The version after a flush is the one that callers saw: the base, and one for each write."""
+    numbers_count: bool = True
+    """A value contains a write of its token only up to its own number."""
     fresh_id: bool = True
     """A row that is not the value's own state has an id of its own."""
 
@@ -125,6 +133,20 @@ class Guards:
     forgets_what_it_saw: bool = True
     """An id is taken out of ``checkout:pending`` only while exactly what was seen, nothing dirty, lies there."""
 
+    # Write-behind
+    keeps_own_copies: bool = True
+    """The writer keeps what it wrote until the database has it."""
+    own_copies_are_a_list: bool = True
+    """A newer write replaces only the copies that it contains."""
+    own_copies_first: bool = True
+    """A process brings its own writes of a session to the database before it asks or writes there."""
+    pays_its_own_bytes: bool = True
+    """It then flushes what it wrote itself, not what lies in Redis by then."""
+    payment_needs_its_change: bool = True
+    """It is acknowledged only with its own change in the row."""
+    held_is_compared: bool = True
+    """A write from a held copy replaces exactly that copy."""
+
     # Sentinel
     fence: bool = True
     """Only the latest registered primary is trusted, and only its publishes are noted."""
@@ -141,7 +163,15 @@ class Decisions:
         """With all guards, these are the core's own functions."""
         self._guards = guards
 
-    def doubt(self, value: Value, identity: bytes, distrusted: Iterable[Distrust], *, lease: bool) -> Doubt | None:
+    def doubt(
+        self,
+        value: Value,
+        identity: bytes,
+        distrusted: Iterable[Distrust],
+        *,
+        lease: bool,
+        own: Sequence[str] = (),
+    ) -> Doubt | None:
         """``trust.doubt``."""
         guards = self._guards
         if not guards.distrust:
@@ -152,7 +182,9 @@ class Decisions:
             identity = value.identity
         if not guards.taken_in_is_questionable:
             value = msgspec.structs.replace(value, questionable=False)
-        return trust.doubt(value, identity, distrusted, lease=lease or not guards.lease)
+        if not guards.own_writes_are_trusted_in:
+            own = ()
+        return trust.doubt(value, identity, list(distrusted), lease=lease or not guards.lease, own=own)
 
     def next(self, publication: Publication) -> Move | Outcome:
         """``Publication.next``, and what ``judge`` says."""
@@ -206,8 +238,10 @@ class Decisions:
         asked = row
         if row.body is None and not guards.tombstone_wins:
             asked = Row(value.base, row.write_id, b"")
-        elif (not guards.base_rule and value.base != row.version) or (
-            not guards.version_grows and contains(value.ids, row.write_id)
+        elif (
+            (not guards.base_rule and value.base != row.version)
+            or (not guards.version_grows and contains(value.ids, row.write_id))
+            or (not guards.numbers_count and token_of(row.write_id) in map(token_of, value.ids))
         ):
             asked = msgspec.structs.replace(row, version=value.base)
         flush = flushing.decide(value, asked, logged, BODIES, fresh_id)

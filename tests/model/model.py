@@ -37,5 +37,5 @@ class Model(Reading, Settling, Publishing, Writing, Outside, Faults, Promises):
             if thread.program:
                 at = "outside" if thread.at == "begin" and self.is_outside(thread) else thread.at
                 for name, following in self.run_at[at](state, number, thread, thread.call):
-                    yield f"{thread.process}{'abcd'[number]} {name}", following
+                    yield f"{thread.process}{'abcde'[number]} {name}", following
         yield from self.faults(state)

@@ -139,7 +139,15 @@ class Faults(Steps):
             if any(thread.process == number and thread.program for thread in state.threads):
                 threads = tuple(Thread(number, ()) if t.process == number else t for t in state.threads)
                 fresh = put(state.processes, number, Process(server=process.server, cut=process.cut))
-                yield f"{number} crashes", state._replace(threads=threads, processes=fresh)
+                crashed = self.lost_by_redis(state._replace(threads=threads, processes=fresh))
+                yield f"{number} crashes", crashed
+
+    def _fault_drop(self, state: State) -> Iterator[Step]:
+        """A process has too many writes that wait for the database, and keeps no copy of the oldest any more."""
+        for number, process in enumerate(state.processes):
+            if process.copies:
+                dropped = put(state.processes, number, process._replace(copies=process.copies[1:]))
+                yield f"{number} drops a copy", self.lost_by_redis(state._replace(processes=dropped))
 
     def _fault_cut(self, state: State) -> Iterator[Step]:
         for number, process in enumerate(state.processes):

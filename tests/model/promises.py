@@ -38,7 +38,8 @@ class Promises(Steps):
         if self.raw or any(thread.program for thread in state.threads):
             return None
         rests = self.__dict__.setdefault("rests", {})
-        key = (state.servers, state.database, state.owed, state.gone, state.durable)
+        copies = tuple(process.copies for process in state.processes)
+        key = (state.servers, state.database, state.owed, state.gone, state.durable, copies)
         if key not in rests:
             rests[key] = self._reads_in_peace(state)
         found: str | None = rests[key]
@@ -48,17 +49,26 @@ class Promises(Steps):
         home = len(state.servers) - 1
         servers = tuple(server._replace(claim=b"") for server in state.servers)
         reader = Thread(0, ("flush", *("get",) * READS_IN_PEACE))
-        state = state._replace(
-            servers=servers, processes=(Process(server=home),), threads=(reader,), faults=(), late=(), visible=0
-        )
+        state = state._replace(servers=servers, faults=(), late=(), visible=0)
+        kept = tuple(Process(server=home, copies=process.copies) for process in state.processes)
+        state = state._replace(processes=kept)
+        for number, process in enumerate(kept):
+            flusher = Thread(number, ("behind",) * len(process.copies))
+            state, broken = self._alone_until_done(state._replace(threads=(flusher,)))
+            if broken:
+                return broken
+        state, broken = self._alone_until_done(state._replace(processes=(Process(server=home),), threads=(reader,)))
+        return broken or (None if self._is_settled(state, home) else "it never settles")
+
+    def _alone_until_done(self, state: State) -> tuple[State, str | None]:
         while state.threads[0].program:
             following = list(self.steps(state))
             assert len(following) == 1  # one thread and no fault: nothing is left to chance
             state = following[0][1]
             broken = state.broken or self._lost(state)
             if broken:
-                return f"{broken} (at rest)"
-        return None if self._is_settled(state, home) else "it never settles"
+                return state, f"{broken} (at rest)"
+        return state, None
 
     def _is_settled(self, state: State, home: int) -> bool:
         """Redis has the row as it is, and it is trusted."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from checkout_cli.store.protocol.trust import Distrust
 from tests.model.letters import mask
@@ -35,18 +36,34 @@ class Reading(Steps):
             # The look, if there is one, comes later: what must be seen is what was promised before the call.
             needed = process.own | (0 if self.sentinel else state.visible)
             state = self._go(state, number, "begin", needed=needed, dead=state.buried and not self.sentinel)
-        looks = kind == "get" or (kind == "write" and not call.to_database) or self.fenced
+        looks = kind == "get" or (kind in {"write", "pay"} and not call.to_database) or self.fenced
         later = kind == "get" and not self.guards.look_before_open
-        if not looks or later or process.lease or process.cut or not self.guards.lease:
-            yield from self._run(self._go(state, number, self._first_step(kind)), number)
+        if kind == "behind":
+            yield from self._run(self._go(state, number, "copy"), number)
+        elif not looks or later or process.lease or process.cut or not self.guards.lease:
+            yield from self._run(self._go(state, number, self._after_look(state, thread, call)), number)
         elif "tick" in state.faults:
             yield "begins to look", self._go(state, number, "write_down", look=True)
         else:
             yield from self._run(self._go(state, number, "write_down", look=True), number)
 
-    @staticmethod
-    def _first_step(kind: str) -> str:
+    def _after_look(self, state: State, thread: Thread, call: Call) -> str:
+        kind, held = self._kind(thread), state.processes[thread.process].held
+        if kind in {"write", "pay"} and held is not None and not call.rounds and not call.to_database:
+            return "held"
         return {"handover": "identity", "flush": "pick"}.get(kind, "open")
+
+    def _at_held(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
+        """A write begins from what this process has just read or written, if that would be trusted."""
+        process = state.processes[thread.process]
+        assert process.held is not None
+        opened = make_opened(process.held.identity, process.held)
+        before = self._before(process)
+        begun = self._go(state, number, "held", opened=opened, there=opened, **before)
+        if self._is_trusted(begun, begun.threads[number], begun.threads[number].call):
+            yield f"begins from {shown(process.held)}", self._go(begun, number, "alone", from_held=True)
+        else:
+            yield from self._run(self._go(state, number, "open"), number)
 
     # Lease.renew
 
@@ -56,7 +73,7 @@ class Reading(Steps):
         if process.noted is None:
             yield from self._run(self._go(state, number, following), number)
         elif process.cut:
-            yield "finds no database", self._go(state, number, self._first_step(self._kind(thread)), look=False)
+            yield "finds no database", self._go(state, number, self._after_look(state, thread, call), look=False)
         else:
             version, epoch = process.noted
             noted = self._know(self._noted(state, version, epoch), thread, noted=None)
@@ -71,7 +88,7 @@ class Reading(Steps):
 
     def _at_register(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
         if self._cut(state, thread):
-            yield "finds no database", self._go(state, number, self._first_step(self._kind(thread)), look=False)
+            yield "finds no database", self._go(state, number, self._after_look(state, thread, call), look=False)
             return
         identity, database = self._server(state, thread).identity, state.database
         process, epoch = state.processes[thread.process], identity
@@ -88,7 +105,7 @@ class Reading(Steps):
 
     def _at_pending(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
         if self._cut(state, thread):
-            yield "finds no database", self._go(state, number, self._first_step(self._kind(thread)), look=False)
+            yield "finds no database", self._go(state, number, self._after_look(state, thread, call), look=False)
             return
         row = state.database.row
         pending = None
@@ -104,7 +121,7 @@ class Reading(Steps):
 
     def _at_looked(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
         valid = call.look or not self.guards.lease_from_start
-        following = self._first_step(self._kind(thread)) if self.guards.look_before_open else "judge"
+        following = self._after_look(state, thread, call) if self.guards.look_before_open else "judge"
         yield "has looked", self._go(self._know(state, thread, lease=valid), number, following, look=False)
 
     # RedisTier.open, claim
@@ -115,7 +132,7 @@ class Reading(Steps):
             yield from self._run(self._go(state, number, "claim"), number)
             return
         server, process = self._server(state, thread), state.processes[thread.process]
-        before = {"lease": process.lease or not self.guards.lease, "distrusted": self._distrusted(process)}
+        before = self._before(process)
         if server.value is None:
             yield "finds nothing", self._go(state, number, "claim", **before)
         else:
@@ -142,6 +159,11 @@ class Reading(Steps):
         state = self._go(state, number, "judge", names=call.names + ours)
         yield "claims" if ours else "claims nothing", state
 
+    def _before(self, process: Process) -> dict[str, Any]:
+        """``Lease.before``, and the own writes."""
+        lease = process.lease or not self.guards.lease
+        return {"lease": lease, "distrusted": self._distrusted(process), "own": _own(process)}
+
     def _distrusted(self, process: Process) -> tuple[Distrust, ...]:
         return tuple(each for each in (process.pending, process.unpublished) if each is not None)
 
@@ -167,9 +189,9 @@ class Reading(Steps):
             yield from self._run(self._go(state, number, "touch"), number)
         elif kind == "get" and self._is_trusted(state, thread, call):
             yield self._trusted(state, number, thread, call)
-        elif kind == "write" and not call.to_database and call.opened is None:
+        elif kind in {"write", "pay"} and not call.to_database and call.opened is None:
             yield from self._run(self._go(state, number, "begin", to_database=True), number)
-        elif kind == "write" and not call.to_database and self._is_trusted(state, thread, call):
+        elif kind in {"write", "pay"} and not call.to_database and self._is_trusted(state, thread, call):
             yield from self._run(self._go(state, number, "alone"), number)
         else:
             yield from self._run(self._go(state, number, "settle", then="opened", settles=0), number)
@@ -185,7 +207,10 @@ class Reading(Steps):
         if self._fenced_off(state, thread, opened.identity) and guards.lease_has_its_epoch:
             lease = False
         assert opened.identity is not None
-        return self.decisions.doubt(opened.value, opened.identity, distrusted, lease=lease) is None
+        own = _own(process)
+        if guards.own_writes_from_before:
+            own = (*call.own, *own)
+        return self.decisions.doubt(opened.value, opened.identity, distrusted, lease=lease, own=own) is None
 
     def _trusted(self, state: State, number: int, thread: Thread, call: Call) -> Step:
         """A read that asks nobody: it must show all that it has to."""
@@ -193,7 +218,7 @@ class Reading(Steps):
         value = call.opened.value
         assert value is not None
         missing = call.needed & ~mask(value.body) & ~self._excused(state)
-        state = self._end(state, number)
+        state = self._end(self._know(state, thread, held=value), number)
         if not self.raw:
             if call.dead:
                 state = state._replace(broken="a trusted read of a deleted session")
@@ -220,8 +245,11 @@ class Reading(Steps):
         if self._cut(state, thread):
             yield from self._no_database(state, number, thread, call)
             return
+        if self._has_copies(state, thread):
+            yield from self._own_first(state, number, thread)
+            return
         kind, row, name = self._kind(thread), state.database.row, f"finds {shown_row(state.database.row)}"
-        if kind == "write" and not call.to_database:
+        if kind in {"write", "pay"} and not call.to_database:
             if row is None or row.body is None:
                 yield name, self._go(state, number, "begin", to_database=True)
             else:
@@ -251,7 +279,7 @@ class Reading(Steps):
         kind = self._kind(thread)
         if call.then == "bring" and kind != "handover":
             yield "finds no database", self._not_published(self._know(state, thread, lease=False), number)
-        elif kind in {"update", "write", "create", "start"}:
+        elif kind in {"update", "write", "pay", "create", "start"}:
             yield from self._without_database(state, number, thread, call)
         else:
             yield "finds no database", self._give_up(state, number, thread)
@@ -268,3 +296,8 @@ class Reading(Steps):
         if call.opened is not None and server.claim == call.opened.token:
             state = self._set(state, thread, server._replace(claim=b""))
         yield "gives up", self._end(state, number)
+
+
+def _own(process: Process) -> tuple[str, ...]:
+    """The last ids of its writes that the database does not have."""
+    return tuple(each.ids[-1] for each in process.copies)

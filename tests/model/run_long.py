@@ -66,6 +66,32 @@ LONG = {
     "overtaken, an external program": Scenario(
         (("get", "get"), ("flush",), ("external x",)), ("tick", "evict", "late"), value=DIRTY, row=OVERTAKEN
     ),
+    "flushed behind": Scenario(
+        (("write v", "write w", "get"), ("behind", "behind"), ("get", "get")), ("tick",), (0, 0, 1), no_conflicts=True
+    ),
+    "flushed behind beside everybody": Scenario(
+        (("write w",), ("behind",), ("update a",), ("external x",)), ("evict",), (0, 0, 1, 2)
+    ),
+    "flushed behind, a failover": Scenario(
+        (("write w", "get"), ("behind",), ("get",)), ("failover", "tick"), (0, 0, 1), sentinel=True
+    ),
+    "flushed behind, all that Redis can do": Scenario(
+        (("write w", "get"), ("behind",), ("get",)), ("save", "restart", "evict", "late", "tick"), (0, 0, 1)
+    ),
+    "two that write behind, a restart": Scenario(
+        (("write v", "get"), ("behind",), ("write w", "get"), ("behind",)),
+        ("save", "restart"),
+        (0, 0, 1, 1),
+        no_loss=True,
+    ),
+    "paid": Scenario((("pay P", "get"), ("write w", "get"), ("get",)), ("tick", "evict"), no_conflicts=True),
+    "paid beside the database": Scenario((("pay P", "get"), ("update a",), ("get", "get")), ("tick", "evict")),
+    "paid beside an external program": Scenario(
+        (("pay P", "get"), ("external x",), ("get",)), ("save", "restart", "tick")
+    ),
+    "written from what was read, beside the database": Scenario(
+        (("get", "write w"), ("update a",), ("get",)), ("tick", "evict", "late"), no_false_conflicts=True
+    ),
     # Commits that are lost or late
     "late and lost COMMIT": Scenario((("update a",), ("write w",), ("get",)), ("late commit", "lost commit", "tick")),
     "a late COMMIT and a restart": Scenario(

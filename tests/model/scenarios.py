@@ -47,6 +47,10 @@ class Scenario:
     """Bytes of ours are written back as they were: nobody can tell, so that reads are not judged."""
     no_false_conflicts: bool = False
     """Nothing that the row contains may be in the conflict log."""
+    no_conflicts: bool = False
+    """Nothing at all may be there."""
+    no_loss: bool = False
+    """Nothing that was acknowledged may be lost, whatever Redis loses: no writer ends."""
 
     def begin(self) -> State:
         """The first state."""
@@ -114,6 +118,9 @@ SCENARIOS = {
     "a lost answer, then cut off": Scenario((("update a",), ("update b",), ("flush",)), ("cut", "lost commit")),
     "a late COMMIT": Scenario((("update a",), ("update b",), ("flush",)), ("late commit", "cut")),
     "a late COMMIT beside a dirty write": Scenario((("update a",), ("write w",), ("flush",)), ("late commit",)),
+    "a late COMMIT beside a dirty write, without copies": Scenario(
+        (("update a",), ("write w",), ("flush",)), ("late commit", "drop", "drop")
+    ),
     "a late COMMIT on what was merged": Scenario(
         (("update a",), ("get",)), ("late commit", "tick"), value=DIRTY, row=OVERTAKEN
     ),
@@ -144,6 +151,63 @@ SCENARIOS = {
     "the end of a dirty value is moved": Scenario((("flush",), ("touch",), ("get",)), value=DIRTY, row=OVERTAKEN),
     "a dirty value is overtaken": Scenario((("get",), ("handover",)), ("tick", "late"), value=DIRTY, row=OVERTAKEN),
     "payments": Scenario((("update P",), ("write C",), ("get",))),
+    # The flusher of a process, and its own copies
+    "flushed behind": Scenario(
+        (("write v", "write w"), ("behind",), ("get", "get")), ("tick",), (0, 0, 1), no_conflicts=True
+    ),
+    "flushed behind by two threads": Scenario(
+        (("write v", "write w"), ("behind",), ("behind",), ("get",)), (), (0, 0, 0, 1), no_conflicts=True
+    ),
+    "two that write behind": Scenario(
+        (("write v", "get"), ("behind",), ("write w", "get"), ("behind",)), (), (0, 0, 1, 1), no_conflicts=True
+    ),
+    "flushed behind, and an eviction": Scenario(
+        (("write w", "get"), ("behind",), ("get",)), ("evict", "tick"), (0, 0, 1), no_conflicts=True, no_loss=True
+    ),
+    "flushed behind, and a restart": Scenario(
+        (("write w", "get"), ("behind",), ("get",)), ("save", "restart"), (0, 0, 1), no_loss=True
+    ),
+    "flushed behind, and a crash": Scenario((("write w",), ("behind",), ("get",)), ("crash", "evict"), (0, 0, 1)),
+    "flushed behind beside the database": Scenario(
+        (("write w",), ("behind",), ("update a",), ("get",)), (), (0, 0, 1, 2), no_false_conflicts=True
+    ),
+    "flushed behind beside a deletion": Scenario(
+        (("write w",), ("behind",), ("delete d",), ("get",)), (), (0, 0, 1, 2)
+    ),
+    "flushed behind, out of sight": Scenario((("write v", "write w"), ("behind",), ("get",)), ("late",), (0, 0, 1)),
+    "flushed behind, the COMMIT unheard of": Scenario(
+        (("write w", "get"), ("behind", "behind"), ("get",)), ("lost commit",), (0, 0, 1), no_conflicts=True
+    ),
+    "flushed behind, the database away": Scenario(
+        (("write v", "write w"), ("behind",), ("get",)), ("cut", "drop"), (0, 0, 1)
+    ),
+    "flushed behind an external program": Scenario(
+        (("write w", "get"), ("behind",), ("external x",)), (), (0, 0, 1), no_loss=True
+    ),
+    "copies of two branches": Scenario(
+        (("update a", "update b"), ("external x",), ("behind",)), ("cut",), (0, 1, 0), no_loss=True
+    ),
+    "a copy is dropped": Scenario((("write v", "write w"), ("behind",), ("get",)), ("drop", "evict"), (0, 0, 1)),
+    "own writes after a restart": Scenario((("write w",), ("write v", "get")), ("save", "restart"), no_loss=True),
+    # Payments in a write-behind shop
+    "paid": Scenario((("pay P", "get"), ("write w",), ("get",)), ("tick",), no_conflicts=True),
+    "paid beside the database": Scenario((("pay P",), ("update a",), ("get",)), ("tick",)),
+    "paid beside an external program": Scenario((("pay P",), ("external x",), ("get",))),
+    "paid, and refused": Scenario((("pay P",), ("update C",), ("get",))),
+    "paid after a write": Scenario((("write w", "pay P"), ("behind",), ("get",)), (), (0, 0, 1), no_conflicts=True),
+    "paid, evicted": Scenario((("pay P", "get"), ("get",)), ("evict",)),
+    "paid, the COMMIT unheard of": Scenario((("pay P", "get"), ("behind",), ("write w",)), ("lost commit",), (0, 0, 1)),
+    "paid, the database away": Scenario((("pay P", "get"), ("write w",), ("flush",)), ("cut",)),
+    # Writes from a held copy
+    "written from what was read": Scenario(
+        (("get", "write v", "write w"), ("write u",), ("get",)), ("tick",), no_conflicts=True
+    ),
+    "written from what was read, beside the database": Scenario(
+        (("get", "write w"), ("update a",), ("get",)), ("tick",), no_false_conflicts=True
+    ),
+    "written from what was read, then restarted": Scenario((("get", "write w"), ("get",)), ("save", "restart", "tick")),
+    "written from what was read, beside an external program": Scenario((("get", "write w"), ("external x",), ("get",))),
+    "written from what was read, deleted": Scenario((("get", "write w"), ("delete d",), ("get",)), ("tick",)),
     # External programs
     "external": Scenario((("update a",), ("external x",), ("get", "get"))),
     "external, at the same time": Scenario((("update a",), ("update b",), ("external x",))),
@@ -178,6 +242,12 @@ SCENARIOS = {
     "yesterday's bytes, and a write out of sight": Scenario(
         (("write u", "write v", "write w"), ("raw",), ("flush", "write x")), ("late",), raw=True
     ),
+    "yesterday's bytes, without copies": Scenario(
+        (("write v", "write w"), ("raw",), ("write u",), ("flush",)), ("drop",) * 2, raw=True
+    ),
+    "yesterday's bytes, out of sight, without copies": Scenario(
+        (("write u", "write v", "write w"), ("raw",), ("flush", "write x")), ("drop", "late"), raw=True
+    ),
     "yesterday's bytes, after a commit": Scenario((("update a",), ("raw",), ("update b",)), ("evict",), raw=True),
     # Sentinel
     "a failover": Scenario((("update a", "get"), ("get", "get")), ("failover", "tick"), sentinel=True),
@@ -191,8 +261,8 @@ SCENARIOS = {
 MUTATIONS = {
     # Values and ids
     "rewriting_shows": ("rewritten without a change", "a trusted read"),
-    "own_tokens": ("yesterday's bytes", "a write is lost"),
-    "failed_write_ends_token": ("yesterday's bytes, and a write out of sight", "a write is lost"),
+    "own_tokens": ("yesterday's bytes, without copies", "a write is lost"),
+    "failed_write_ends_token": ("yesterday's bytes, out of sight, without copies", "a write is lost"),
     "other_server_is_questionable": ("restored, then cut off", "a trusted read"),
     "taken_in_is_questionable": ("rewritten without a change", "a trusted read"),
     "restored_bytes_are_known": ("external, restored", "a conflict, although"),
@@ -205,6 +275,9 @@ MUTATIONS = {
     "distrust": ("a slow look", "a trusted read"),
     "own_distrust": ("two threads", "a trusted read"),
     "precise_distrust": ("write-behind beside the database", "a trusted read"),
+    "own_writes_are_trusted_in": ("flushed behind, and a restart", "a trusted read"),
+    "own_writes_from_before": ("flushed behind, and an eviction", "a trusted read"),
+    "flusher_distrusts": ("flushed behind, and a restart", "a trusted read"),
     "older_publish_proves_nothing": ("two threads", "a trusted read"),
     # Publishing
     "publish_compares": ("two writers", "a trusted read"),
@@ -212,12 +285,12 @@ MUTATIONS = {
     "exhausted_is_pending": ("outrun by readers", "a trusted read"),
     "bound": ("a late writer and a restart", "a trusted read"),
     "external_stays": ("external", "a write is lost"),
-    "dirty_stays": ("write-behind beside the database", "a write is lost"),
+    "dirty_stays": ("write-behind beside the database", "a trusted read"),
     "refused_by_dirty_is_pending": ("write-behind beside the database", "a trusted read"),
     "newer_stays": ("two writers", "a trusted read"),
     "restamps": ("a restart and nothing else", "it never settles"),
     "noted_after_publish": ("flushed while it is filled", "a trusted read"),
-    "own_row_has_its_version": ("a late COMMIT beside a dirty write", "a write is lost"),
+    "own_row_has_its_version": ("a late COMMIT beside a dirty write, without copies", "a write is lost"),
     # Fill claims
     "fills_by_claim": ("two fillers", "a trusted read"),
     "claims_end_at_a_write": ("filled under an external program", "it never settles"),
@@ -230,6 +303,7 @@ MUTATIONS = {
     "base_of_both": ("external, at the same time", "a durable write is lost"),
     "tombstone_wins": ("deleted beside a dirty write", "a deleted session is back"),
     "version_adds_up": ("written twice to Redis alone", "callers saw version"),
+    "numbers_count": ("copies of two branches", "a write is lost"),
     "fresh_id": ("a dirty value is overtaken", "a trusted read"),
     # Writing
     "version_check": ("two writers", "a durable write is lost"),
@@ -239,6 +313,13 @@ MUTATIONS = {
     "attempted_on_copy": ("a late COMMIT on what was merged", "a trusted read"),
     "missing_is_no_deletion": ("an eviction between reads", "a session is deleted that nobody has deleted"),
     "forgets_what_it_saw": ("a pending id without its value", "a dirty value that nobody knows of"),
+    # Write-behind
+    "keeps_own_copies": ("flushed behind, and an eviction", "a write is lost"),
+    "own_copies_are_a_list": ("copies of two branches", "a write is lost"),
+    "own_copies_first": ("own writes after a restart", "the database's answer lacks"),
+    "pays_its_own_bytes": ("paid beside an external program", "a durable write is lost"),
+    "payment_needs_its_change": ("paid, and refused", "a durable write is lost"),
+    "held_is_compared": ("written from what was read, beside an external program", "a write is lost"),
     # Sentinel
     "fence": ("a failover", "a trusted read"),
     "lease_has_its_epoch": ("a failover", "a trusted read"),

@@ -10,7 +10,14 @@ from tests.model.scenarios import SCENARIOS, Scenario
 
 def explore(scenario: Scenario, guards: Guards, *, most_states: int = 500_000) -> Explored:
     """Visit every state of a scenario, or as many as it takes to break a promise."""
-    model = Model(guards, sentinel=scenario.sentinel, raw=scenario.raw, no_false_conflicts=scenario.no_false_conflicts)
+    model = Model(
+        guards,
+        sentinel=scenario.sentinel,
+        raw=scenario.raw,
+        no_false_conflicts=scenario.no_false_conflicts,
+        no_conflicts=scenario.no_conflicts,
+        no_loss=scenario.no_loss,
+    )
     return Explorer(model.steps, model.judge, most_states=most_states).explore(scenario.begin())
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from checkout_cli.store.protocol import flushing
 from checkout_cli.store.protocol.flushing import Flush, Result
-from checkout_cli.store.protocol.ids import number_of, token_of
+from checkout_cli.store.protocol.ids import contains, number_of, token_of
 from checkout_cli.store.protocol.row import Row
 from checkout_cli.store.protocol.trust import Distrust
 from checkout_cli.store.protocol.value import Kind, Value
@@ -106,11 +106,14 @@ class Settling(Steps):
         assert call.there is not None
         value = call.there.value
         assert value is not None
+        if self._has_copies(state, thread, value):
+            yield from self._own_first(state, number, thread, value)
+            return
         flush, state = self._flushed(state, number, thread, value)
         done = Flushed(state.database.row, flush.row is not None)
         name = f"flushes {shown(value)}: {flush.result}"
-        settled = self._go(state, number, "flush", accounted=raw_of(value), flushed=done)
-        yield name, self._settled(settled, number)
+        settled = self._go(self._without_copies(state, thread, value), number, "flush", accounted=raw_of(value))
+        yield name, self._settled(self._go(settled, number, "flush", flushed=done), number)
         if "lost commit" in state.faults and flush.log:
             lost = state._replace(faults=without(state.faults, "lost commit"))
             for _, after in self._no_database(lost, number, thread, call):
@@ -136,9 +139,44 @@ class Settling(Steps):
         broken = state.broken or self._wrong(value, database, flush, after)
         named = flush.row is not None and flush.row.write_id == fresh_id
         state = self._go(state._replace(database=after, broken=broken), number, "flush", names=call.names + named)
-        if flush.row is not None:
+        if flush.row is not None and (self._kind(thread) != "behind" or self.guards.flusher_distrusts):
             state = self._distrusts(state, thread, flush.row)
         return flush, state
+
+    # A process' own writes
+
+    def _has_copies(self, state: State, thread: Thread, value: Value | None = None) -> bool:
+        """Whether it has writes that the database may lack; those in ``value`` are about to be flushed with that."""
+        return self.guards.own_copies_first and bool(self._lacking(state, thread, value))
+
+    @staticmethod
+    def _lacking(state: State, thread: Thread, value: Value | None) -> list[Value]:
+        ids = () if value is None else value.ids
+        return [each for each in state.processes[thread.process].copies if not contains(ids, each.ids[-1])]
+
+    def _own_first(self, state: State, number: int, thread: Thread, value: Value | None = None) -> Iterator[Step]:
+        """``OwnWrites.flush``: one of them, in a transaction of its own; nothing is published."""
+        own = self._lacking(state, thread, value)[0]
+        flush, state = self._flushed(state, number, thread, own)
+        state = self._go(self._without_copies(state, thread, own), number, thread.at)
+        yield f"brings its own {shown(own)} first: {flush.result}", state
+
+    def _without_copies(self, state: State, thread: Thread, value: Value) -> State:
+        """The database has accounted for a value, and so for what that contains."""
+        copies = state.processes[thread.process].copies
+        left = tuple(each for each in copies if not contains(value.ids, each.ids[-1]))
+        return self._know(state, thread, copies=left) if len(left) < len(copies) else state
+
+    def _at_copy(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
+        """The flusher of a process: one own write, and its publish over the server that it was written to."""
+        process = state.processes[thread.process]
+        if process.cut or not process.copies:
+            yield "has nothing to flush", self._end(state, number)
+            return
+        value = process.copies[0]
+        there = make_opened(value.identity, value)
+        taken = self._go(state, number, "flush", there=there, opened=there, then="picked")
+        yield from self._run(taken, number)
 
     def _wrong(self, value: Value, before: Database, flush: Flush, after: Database) -> str:
         """What a flush breaks, whoever looks."""
@@ -152,6 +190,8 @@ class Settling(Steps):
             if flush.result in {Result.APPLIED, Result.PARTLY} and flush.row.version != value.version:
                 return f"callers saw version {value.version}, which has become {flush.row.version}"
         alive = row is not None and row.body is not None
+        if flush.conflict and self.no_conflicts:
+            return "a conflict, although all of them write behind"
         if flush.conflict and self.no_false_conflicts and alive and not mask(value.body) & ~mask(row.body):
             return "a conflict, although all of it is in the row"
         if self.guards == ALL_ON:
@@ -187,12 +227,13 @@ class Settling(Steps):
             return self._publish(state, number, flushed.row, then="end")
         if flushed is not None and flushed.wrote and kind != "delete":
             assert flushed.row is not None
-            if kind in {"update", "write"} and (kind == "update" or call.to_database):
+            if kind in {"update", "write", "pay"} and (kind == "update" or call.to_database):
                 on_copy = not self.guards.attempted_on_copy
                 return self._go(state, number, "commit", seen=flushed.row, from_copy=on_copy)
-            return self._publish(state, number, flushed.row, then="again" if kind == "write" else "end")
+            again = kind in {"write", "pay"}
+            return self._publish(state, number, flushed.row, then="again" if again else "end")
         copy = None if call.there is None or flushed is not None else call.there.standing
-        if copy is not None and (kind == "update" or (kind == "write" and call.to_database)):
+        if copy is not None and (kind == "update" or (kind in {"write", "pay"} and call.to_database)):
             return self._go(state, number, "commit", seen=Row(copy.version, "", copy.body), from_copy=True)
         return self._go(state, number, "row")
 

@@ -49,6 +49,10 @@ class Process(NamedTuple):
     own: int = 0
     undo: Row | None = None
     """What it has deleted, to be restored."""
+    copies: tuple[Value, ...] = ()
+    """Its own dirty writes, until the database has them."""
+    held: Value | None = None
+    """What it has just read or written: the next write begins there."""
     cut: bool = False
     server: int = 0
 
@@ -69,6 +73,8 @@ class Call(NamedTuple):
     look: bool = False
     lease: bool = False
     distrusted: tuple[Distrust, ...] = ()
+    own: tuple[str, ...] = ()
+    """What its process had written, and the database did not have, before Redis was asked."""
     opened: Opened | None = None
     """What the operation began with; ``None``: Redis is away."""
     there: Opened | None = None
@@ -91,6 +97,8 @@ class Call(NamedTuple):
     rounds: int = 0
     names: int = 0
     """How many names of this call are in use: each is given once."""
+    from_held: bool = False
+    """What the write begins from was not read by it, but held since an earlier call."""
     to_database: bool = False
     """A write that may be acknowledged by Redis alone goes to the database after all."""
 
@@ -161,14 +169,24 @@ def clean(row: Row, identity: bytes) -> Value:
 
 
 def present(state: State) -> int:
-    """The writes that are anywhere: in the row, in the conflict log, or in Redis."""
+    """The writes that are anywhere: in the row, in the conflict log, in Redis, or kept by their writer."""
     row, everywhere = state.database.row, state.database.conflicts
+    for process in state.processes:
+        everywhere |= kept(process)
     if row is not None:
         everywhere |= mask(row.body)
     for server in state.servers:
         if server.value is not None:
             everywhere |= mask(server.value.body)
     return everywhere
+
+
+def kept(process: Process) -> int:
+    """The writes that a process keeps a copy of."""
+    everything = 0
+    for value in process.copies:
+        everything |= mask(value.body)
+    return everything
 
 
 def row_mask(state: State) -> int:

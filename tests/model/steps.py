@@ -15,6 +15,7 @@ from tests.model.state import (
     State,
     Step,
     Thread,
+    kept,
     letters,
     mask,
     present,
@@ -30,14 +31,26 @@ class Steps:
     """The parts of the model build on this one. ``sentinel``: two primaries, so that only T bounds what others see."""
 
     def __init__(
-        self, guards: Guards, *, sentinel: bool = False, raw: bool = False, no_false_conflicts: bool = False
+        self,
+        guards: Guards,
+        *,
+        sentinel: bool = False,
+        raw: bool = False,
+        no_false_conflicts: bool = False,
+        no_conflicts: bool = False,
+        no_loss: bool = False,
     ) -> None:
-        """``raw``: bytes of ours are written back as they were, which nobody can tell, so that reads are not judged."""
+        """``raw``: bytes of ours are written back as they were, which nobody can tell, so that reads are not judged.
+
+        ``no_loss``: nothing that was acknowledged is excused, whatever Redis loses, as its writer lives.
+        """
         self.guards = guards
         self.decisions = Decisions(guards)
         self.sentinel = sentinel
         self.raw = raw
         self.no_false_conflicts = no_false_conflicts
+        self.no_conflicts = no_conflicts
+        self.no_loss = no_loss
         self.fenced = sentinel and guards.fence
         self.run_at: dict[str, Run] = {name[4:]: getattr(self, name) for name in dir(self) if name.startswith("_at_")}
 
@@ -74,7 +87,7 @@ class Steps:
 
     def _name(self, number: int, thread: Thread, call: Call) -> str:
         """A token that nobody has used."""
-        return f"{'ijkl'[number]}{len(thread.program)}{call.names}"
+        return f"{'ijklm'[number]}{len(thread.program)}{call.names}"
 
     @staticmethod
     def _alone(state: State, number: int) -> bool:
@@ -119,16 +132,17 @@ class Steps:
 
     # What is promised
 
-    @staticmethod
-    def lost_by_redis(state: State) -> State:
+    def lost_by_redis(self, state: State) -> State:
         """After a fault: what was owed and is nowhere any more is not owed, and nobody can see it."""
-        gone = state.gone | (state.owed & ~present(state))
+        gone = state.gone | (0 if self.no_loss else state.owed & ~present(state))
         there = row_mask(state)
         for server in state.servers:
             if server.value is not None:
                 there |= mask(server.value.body)
-        threads = tuple(_without_lost(each, there) for each in state.threads)
-        processes = tuple(each._replace(own=each.own & there) if each.own else each for each in state.processes)
+        threads = tuple(_without_lost(each, there | kept(state.processes[each.process])) for each in state.threads)
+        processes = tuple(
+            each._replace(own=each.own & (there | kept(each))) if each.own else each for each in state.processes
+        )
         return state._replace(gone=gone, visible=state.visible & there, threads=threads, processes=processes)
 
     def _promise(self, state: State, thread: Thread, write: str) -> State:

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from checkout_cli.store.protocol.ids import first_of
+from checkout_cli.store.protocol.ids import contains, first_of
 from checkout_cli.store.protocol.row import Row
 from checkout_cli.store.protocol.value import Kind, Value
 from tests.model.letters import bit, mask, may_follow, renewed, with_write
+from tests.model.publish import FRESH
 from tests.model.scripts import Replacement
-from tests.model.state import Call, State, Step, Thread, digest, make_opened, shown, shown_row, without
+from tests.model.state import Call, State, Step, Thread, digest, make_opened, raw_of, shown, shown_row, without
 from tests.model.steps import Steps
 
 OUTRUN = 3
@@ -28,6 +29,9 @@ class Writing(Steps):
 
     def _at_commit(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
         """Its answer arrives, or is lost, or the commit itself comes late."""
+        if self._has_copies(state, thread) and not self._cut(state, thread):
+            yield from self._own_first(state, number, thread)
+            return
         kind, write = self._kind(thread), self._write(thread)
         following = self._following(state, kind, write, call)
         if following is None:
@@ -162,25 +166,92 @@ class Writing(Steps):
         if new is None or opened.identity is None:
             yield "cannot build upon it", self._give_up(state, number, thread)
             return
-        script = Replacement(opened.value is None, opened.value, opened.token, new, "add")
-        if not self._reaches(state, thread, opened):
-            yield "fails", self._end(self._know(state, thread, lease=False, issued=None), number)
+        blind = call.from_held and not self.guards.held_is_compared
+        known = [each.ids[-1] for each in state.processes[thread.process].copies]
+        is_new = opened.value is None or not opened.value.ids or opened.value.ids[-1] not in known
+        entry = "add" if is_new else "keep"
+        script = Replacement(opened.value is None, opened.value, opened.token, new, entry, blind)
+        if not self._reaches(state, thread, opened):  # so that nothing was sent
+            failed = self._know(state, thread, lease=False, issued=None)
+            if self._kind(thread) in {"write", "pay"} and not call.to_database:
+                yield "goes to the database", self._go(failed, number, "begin", **FRESH, to_database=True)
+            else:
+                yield "fails", self._end(failed, number)
             return
         following, reply = self._sent(self._know(state, thread, issued=None), thread, script)
         if reply.done and call.attempted and opened.value is not None and self._has(opened.value, thread):
             following = following._replace(broken="a write is applied twice")
         if reply.done:
-            following = self._know(following, thread, issued=new.ids[-1])
-            yield f"writes {shown(new)} to Redis alone", self._acknowledge_alone(following, number, new)
+            following = self._know(following, thread, issued=new.ids[-1], held=new)
+            yield f"writes {shown(new)} to Redis alone", self._written_alone(following, number, new)
         elif self._kind(thread) in {"create", "start"}:
             at = "commit" if self._kind(thread) == "start" and not self._cut(state, thread) else "release"
             yield "cannot fill the key", self._go(following, number, at)
+        elif call.from_held:
+            yield f"holds what is gone: {shown(reply.there)}", self._reloaded(following, number, reply.there)
         else:
             yield "was outrun", self._go(following, number, "reopen", settles=0)
         if "late" in state.faults:
             kept = state.processes[thread.process].issued if not self.guards.failed_write_ends_token else None
             lost = self._know(self._unheard(state, thread, script), thread, lease=False, issued=kept)
             yield f"hears nothing of {shown(new)}", self._end(lost, number)
+
+    def _reloaded(self, state: State, number: int, there: Value | None) -> State:
+        """A held copy was refused: what lies there instead is judged as if it had been read."""
+        thread = state.threads[number]
+        assert thread.call.opened is not None
+        forgotten = self._know(state, thread, held=None)
+        if there is None:
+            return self._go(forgotten, number, "open", from_held=False)
+        opened = make_opened(thread.call.opened.identity, there)
+        seen = mask(there.body) if there.is_external else 0
+        return self._go(forgotten, number, "judge", from_held=False, opened=opened, there=opened, seen_external=seen)
+
+    def _written_alone(self, state: State, number: int, value: Value) -> State:
+        """Redis has it: that is acknowledged, or flushed first."""
+        thread = state.threads[number]
+        if self._kind(thread) != "pay":
+            return self._acknowledge_alone(self._keep(state, thread, value), number, value)
+        there = make_opened(value.identity, value)
+        return self._go(state, number, "pay", opened=there, there=there, from_held=False)
+
+    def _keep(self, state: State, thread: Thread, value: Value) -> State:
+        """``OwnWrites.keep``: instead of what it contains."""
+        if not self.guards.keeps_own_copies:
+            return state
+        copies = state.processes[thread.process].copies if self.guards.own_copies_are_a_list else ()
+        left = [each for each in copies if not contains(value.ids, each.ids[-1])]
+        return self._know(state, thread, copies=(*left, value))
+
+    def _at_pay(self, state: State, number: int, thread: Thread, call: Call) -> Iterator[Step]:
+        """The synchronous flush of a write that needs the database: of its own bytes."""
+        assert call.there is not None
+        value = call.there.value
+        assert value is not None
+        if self._cut(state, thread):
+            yield "finds no database, and may still take effect", self._end(self._keep(state, thread, value), number)
+            return
+        if self._has_copies(state, thread, value):
+            yield from self._own_first(state, number, thread, value)
+            return
+        lying = self._server(state, thread).value
+        if not self.guards.pays_its_own_bytes and lying is not None and lying.is_dirty:
+            value = lying
+        flush, flushed = self._flushed(state, number, thread, value)
+        flushed = self._without_copies(flushed, thread, value)
+        row, name = flushed.database.row, f"pays with {shown(value)}: {flush.result}"
+        if "lost commit" in state.faults and flush.log:
+            lost = flushed._replace(faults=without(state.faults, "lost commit"))
+            yield f"{name}, unheard", self._end(self._keep(lost, thread, value), number)
+        stands = flush.is_whole or not self.guards.payment_needs_its_change
+        if row is None or row.body is None:
+            yield name, self._end(flushed, number)
+        elif stands or mask(row.body) & bit(self._write(thread)):
+            paid = self._go(flushed, number, "pay", accounted=raw_of(value), wrote=True, seen=row)
+            yield name, self._publish(paid, number, row, then="end")
+        else:
+            again = self._go(flushed, number, "row", accounted=raw_of(value), to_database=True, attempted=False)
+            yield f"{name}, so once more", self._go(again, number, "row", from_copy=False)
 
     def _has(self, value: Value, thread: Thread) -> bool:
         """Whether what the write is about to be built on has it already."""

@@ -35,6 +35,7 @@ from checkout_cli.commands.doctor import jobs as doctor_jobs
 from checkout_cli.config.settings import Settings
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.servers.machine import Machine, Room
+from checkout_cli.store.redis.bounded import BoundedConnection
 from tests.snapshots.steady import commands_in, process_id, steady
 from tests.support.doctoring import FakeMachine
 from tests.support.in_process import Outcome, run_here
@@ -282,12 +283,20 @@ class Place(Scene):
             asked.pop(connection, None)
             leave(connection, *arguments, **options)
 
-        leave = redis.Connection.disconnect
-        with mock.patch.multiple(
-            redis.Connection,
-            send_packed_command=send_and_note,
-            read_response=read_steadily,
-            disconnect=disconnect,
+        def exchange_steadily(connection: redis.Connection, packed: bytes, number: int) -> list[Any]:
+            which = "other" if connection.port == self.other.port else "server"
+            pairs = zip(commands_in(packed), exchange(connection, packed, number), strict=True)  # type: ignore[arg-type]
+            return [reply if isinstance(reply, Exception) else steady(words, reply, which) for words, reply in pairs]
+
+        leave, exchange = redis.Connection.disconnect, BoundedConnection.exchange
+        with (
+            mock.patch.multiple(
+                redis.Connection,
+                send_packed_command=send_and_note,
+                read_response=read_steadily,
+                disconnect=disconnect,
+            ),
+            mock.patch.object(BoundedConnection, "exchange", exchange_steadily),
         ):
             yield
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from checkout_cli.domain.statistics import FLUSHED
 from checkout_cli.keys import MINUTE_PREFIX, user_key
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.stores import send_counts
@@ -32,7 +33,7 @@ def minutes(store: CheckoutStore) -> Counter[str]:
 
 def counted(store: CheckoutStore) -> dict[str, int]:
     """The transitions among them."""
-    return {name: number for name, number in minutes(store).items() if ":" not in name}
+    return {name: number for name, number in minutes(store).items() if ":" not in name and name != FLUSHED}
 
 
 def times(store: CheckoutStore) -> dict[str, int]:

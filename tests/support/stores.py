@@ -62,7 +62,8 @@ class ManualClock:
     @property
     def clock(self) -> Clock:
         """The clock to hand over."""
-        return Clock(lambda: self.milliseconds, lambda: self.seconds)
+        # A flusher in the background waits until the store is closed: a test has it make its turns.
+        return Clock(lambda: self.milliseconds, lambda: self.seconds, wait=lambda event, _: event.wait())
 
 
 def make_store(settings: Settings, time_of: ManualClock | None = None, **options: Any) -> CheckoutStore:

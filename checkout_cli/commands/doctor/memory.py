@@ -8,6 +8,7 @@ from checkout_cli.commands.doctor.context import DoctorContext
 from checkout_cli.keys import INDEX, INDEX_BESIDE
 from checkout_cli.servers.inspection import Inspector
 from checkout_cli.servers.memory import MORE_ROOM, Memory
+from checkout_cli.session import Durability
 from checkout_cli.units import size
 
 LITTLE_LEFT, NOTHING_LEFT = 0.80, 0.95
@@ -59,24 +60,27 @@ def memory_headroom(_context: DoctorContext, server: Inspector) -> Finding:
 
 
 @server_check("eviction-policy", Group.MEMORY, "info", "ours:zcard")
-def eviction_policy(_context: DoctorContext, server: Inspector) -> Finding:
+def eviction_policy(context: DoctorContext, server: Inspector) -> Finding:
     """A full server does not throw live checkouts away.
 
     Every session has a time to live, so both the allkeys and the volatile policies evict them, without a word and in
     the middle of a payment. With noeviction a full server refuses the write instead, and the store keeps the session
-    in the database. Caches that may be evicted belong on a server of their own.
+    in the database. Caches that may be evicted belong on a server of their own. With CHECKOUT_DURABILITY=redis a
+    session can be evicted before the database has it, so that any other policy is critical.
     """
     memory = Memory.of(server.place, server.info())
     policy = memory.policy
     if not policy:
         raise Skip("this server does not tell its policy")
-    if policy == "noeviction":
+    if not memory.evicts:
         return ok("noeviction: a full server refuses writes, and the database takes them")
     sizes = server.sorted_set_sizes([INDEX, INDEX_BESIDE])
     # Another program's key, another node's, or denied: the number is only for the evidence.
     sessions = max(size for size in (0, *sizes) if isinstance(size, int))
     fix = memory.against_evictions
     evidence = f"{policy} evicts live checkouts when full; {sessions:,} are in the index"
+    if context.settings.durability == Durability.REDIS:
+        return crit(f"{evidence}; CHECKOUT_DURABILITY=redis: some before the database has them", fix, sessions=sessions)
     if not sessions and not policy.startswith("allkeys-"):
         return ok(f"{policy}; there are no sessions that it could evict", sessions=0)
     if memory.limit is None:

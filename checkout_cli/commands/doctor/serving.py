@@ -25,6 +25,13 @@ LAGGING = 10
 """Seconds since a replica's last word that are worth a warning."""
 
 HURTING = {code: f"errorstat_{code}" for code in ("NOPERM", "OOM", "MISCONF", "READONLY", "NOAUTH", "NOREPLICAS")}
+LOST_WITH = {
+    "always": "no acknowledged write",
+    "everysec": "the last second or two of what was not flushed yet",
+    "no": "what the kernel had not written (30 s on Linux) of what was not flushed yet",
+}
+"""What a crash of the server takes with it by ``appendfsync``, where the writers end too."""
+_EACH_SECOND = "redis-cli CONFIG SET appendfsync everysec, and the same in its configuration file"
 _WAYS_OUT = {
     "OOM": "checkoutctl memory tune --advise",
     "maxmemory": "checkoutctl memory tune --advise",
@@ -111,8 +118,11 @@ def persistence(context: DoctorContext, server: Inspector) -> Finding:
     """What the server saves to disk, it saves without errors.
 
     A failed save makes Redis refuse all writes (MISCONF), by default, and that guard should stay on: it is the disk or
-    the fork that must be mended. With durability redis, an acknowledged write survives a crash of the server only as
-    far as the append-only file goes.
+    the fork that must be mended. With CHECKOUT_DURABILITY=redis, a write that is acknowledged and not flushed yet
+    survives a crash of the server as far as the append-only file goes, or as long as its writer lives: with appendfsync
+    always nothing is lost, with everysec what was written in the last second or two, with no what the kernel had not
+    written, 30 s on Linux, and without the file everything since the last snapshot. The database has all that is
+    older than CHECKOUT_FLUSH.
     """
     info = server.info()
     if failed := failed_saves(info):
@@ -123,7 +133,19 @@ def persistence(context: DoctorContext, server: Inspector) -> Finding:
         return warn("CHECKOUT_DURABILITY=redis, and no append-only file: a crash loses acknowledged writes", fix)
     changes = info.integer("rdb_changes_since_last_save") or 0
     kept = "append-only file on" if has_log else f"no append-only file, {changes:,} changes since the last snapshot"
+    how = _written_how(server) if context.settings.durability == Durability.REDIS else ""
+    if how in LOST_WITH:
+        evidence = f"{kept}, appendfsync {how}: a crash loses {LOST_WITH[how]}"
+        return warn_if(how == "no", evidence, _EACH_SECOND, changesSinceSnapshot=changes)
     return ok(kept, changesSinceSnapshot=changes)
+
+
+def _written_how(server: Inspector) -> str:
+    """When the append-only file is written to disk; empty where that is denied."""
+    try:
+        return server.config().get("appendfsync", "")
+    except CommandDenied:
+        return ""
 
 
 @server_check("replication", Group.SERVING, "info")

@@ -165,6 +165,8 @@ class _Snapshot(Collector):
         window = f"in the last {MINUTES} minutes"
         for name in _ENDS:
             yield from _gauge(f"checkoutctl_{name}_recent", f"Sessions {name} {window}.", report.total(name))
+        meaning = f"Dirty sessions that were flushed to the database {window}."
+        yield from _gauge("checkoutctl_flushed_recent", meaning, report.flushed)
         meaning = f"Completions for each creation {window}."
         yield from _gauge("checkoutctl_conversion_ratio", meaning, report.conversion)
         meaning = f"Reads of a cache {window}."

@@ -12,20 +12,32 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from checkout_cli.checks import Check, Checks, Finding, Skip, Status, ok, skipped, warn
+from checkout_cli.checks import Check, Checks, Finding, Skip, Status, crit, ok, skipped, warn
 from checkout_cli.clock import Clock
 from checkout_cli.commands.config.check import check as check_configuration
 from checkout_cli.commands.ping.explain import Attempt
 from checkout_cli.commands.setup import probe
 from checkout_cli.config.settings import Settings
-from checkout_cli.errors import AccessDenied, CheckoutError, DatabaseDenied, ExitCode, TablesRefused, TierUnavailable
+from checkout_cli.errors import (
+    AccessDenied,
+    CheckoutError,
+    CommandDenied,
+    DatabaseDenied,
+    ExitCode,
+    TablesRefused,
+    TierUnavailable,
+)
 from checkout_cli.files import env_file
 from checkout_cli.files.env_file import EnvFilePlan
 from checkout_cli.servers.installation import CLIENTS, SERVERS
 from checkout_cli.servers.machine import Machine
+from checkout_cli.session import Durability
 from checkout_cli.typed import is_typeable, typed
+
+if TYPE_CHECKING:
+    from checkout_cli.store.redis.admin import RedisAdmin
 
 PINGS = 2
 """Round trips to Redis; the middle one says how long a probe has to live."""
@@ -233,14 +245,22 @@ def redis(setup: Setup) -> Finding:
 
     Stage by stage, as `checkoutctl doctor --only connect` tells it.
     """
+    from checkout_cli.servers.memory import KEEP
     from checkout_cli.store.redis.admin import RedisAdmin
 
-    found = setup.attempt.finding()
+    found, writes_behind = setup.attempt.finding(), setup.settings.durability == Durability.REDIS
     if setup.is_denied:
         return replace(found, exit_code=ExitCode.DENIED)
-    if found.status is Status.CRIT or not setup.settings.is_cluster:
+    if found.status is Status.CRIT or not (setup.settings.is_cluster or writes_behind):
         return found
     with closing(RedisAdmin(setup.settings)) as tier:
+        if writes_behind and (evicting := _evicting(tier)):
+            return crit(
+                f"{evicting}, and CHECKOUT_DURABILITY is redis: writes that the database lacks could be evicted",
+                KEEP,
+            )
+        if not setup.settings.is_cluster:
+            return found
         tier.ping()
         missing = ", ".join(tier.missing_servers())
     if not missing:
@@ -314,6 +334,21 @@ def probe_memory(_: Setup) -> Finding:
     Memory is the last resort, where neither Redis nor the database answers.
     """
     return _proven(probe.probe_memory(_probe_id(), Clock()))
+
+
+def _evicting(tier: RedisAdmin) -> str:
+    """Which server may evict sessions, by which policy; empty: none of those that tell."""
+    from checkout_cli.servers.inspection import Inspector
+    from checkout_cli.servers.memory import Memory
+
+    for server in tier.servers():
+        try:
+            memory = Memory.of(server.place, Inspector(server).info())
+        except CommandDenied:
+            continue
+        if memory.evicts:
+            return f"{memory.place} has the policy {memory.policy}"
+    return ""
 
 
 def _probe_id() -> str:

@@ -150,6 +150,9 @@ def _sessions(look: TopLook) -> Lines:
     if not waiting:
         known = None not in {pending.to_redis, pending.to_database, pending.conflicts}
         waiting = "nothing waits" if known else "what waits is unknown"
+    report = look.snapshot.report
+    if report is not None and report.flushed:
+        waiting += f"; {report.flushed:,} flushed in {MINUTES} minutes"
     lines = [_line("sessions", sessions_text(health), "  ", (waiting, "bold yellow" if pending.any else "dim"))]
     statuses = look.snapshot.statuses
     if statuses is not None:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,6 +178,16 @@ def _begun(engine: Engine) -> tuple[Connection, Transaction]:
 def insert_of(connection: Connection, table: sqlalchemy.Table) -> Any:
     """An INSERT of this database's dialect, which knows ``ON CONFLICT``."""
     return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name](table)
+
+
+def executed_for_all(
+    connection: Connection, insert: Any, key: sqlalchemy.Column[Any], rows: Sequence[Mapping[str, Any]]
+) -> list[Any]:
+    """Insert rows, of several in one statement where the database can return them; the keys of those written."""
+    if len(rows) > 1 and connection.dialect.insert_executemany_returning:
+        return list(connection.execute(insert.returning(key), rows).scalars())
+    counted = insert.execution_options(preserve_rowcount=True)
+    return [row[key.name] for row in rows if connection.execute(counted, row).rowcount == 1]
 
 
 def to_type(engine: Engine, statement: sqlalchemy.Executable) -> str:

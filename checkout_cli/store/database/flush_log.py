@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.engine import Connection
 
 from checkout_cli.errors import SessionCorrupt
 from checkout_cli.session import decode
-from checkout_cli.store.database.engine import insert_of
+from checkout_cli.store.database.engine import executed_for_all, insert_of
 from checkout_cli.store.database.external_writers import ExternalWriters
 from checkout_cli.store.database.schema import conflicts, flushes, sessions
 from checkout_cli.store.database.tier import COLUMNS, DatabaseTier, columns_of, insert_once, record_of
@@ -63,6 +63,8 @@ class Flushed(msgspec.Struct, frozen=True):
     conflict: bool
     external: bool = False
     wrote: bool = False
+    whole: bool = False
+    """All of the value became a version of the row, now or before."""
 
 
 class Conflict(msgspec.Struct, frozen=True):
@@ -87,6 +89,47 @@ class Conflict(msgspec.Struct, frozen=True):
             return None
 
 
+class _Decided(NamedTuple):
+    """A value, the row before it, what its flush does, and the row after that."""
+
+    dirty: Dirty
+    row: Row | None
+    flush: Flush
+    record: Record | None
+
+    @property
+    def name(self) -> str:
+        return self.dirty.checkout_id
+
+    @property
+    def flushed(self) -> Flushed:
+        flush, was = self.flush, None if self.row is None else self.row.body
+        return Flushed(
+            flush.result,
+            self.record,
+            was,
+            flush.conflict,
+            self.dirty.is_external,
+            flush.row is not None,
+            flush.is_whole,
+        )
+
+    def columns(self, now: int) -> dict[str, Any]:
+        """The row to be written."""
+        dirty, new = self.dirty, self.flush.row
+        assert new is not None  # noqa: S101  (only those are written)
+        record = Record(dirty.checkout_id, new.version, new.body, dirty.created_at, dirty.expires_at)
+        first = {"checkout_id": self.name, "created_at": dirty.created_at, "published_version": 0}
+        seen = None if self.row is None else self.row.version
+        return columns_of(record) | first | {"write_id": new.write_id, "updated_at": now, "previous_version": seen}
+
+    def conflict(self, now: int) -> Conflict:
+        """The entry of the conflict log."""
+        value, source = self.dirty.value, Source.EXTERNAL if self.dirty.is_external else self.dirty.source
+        at, body = (None, None) if self.row is None else (self.row.version, self.row.body)
+        return Conflict(value.ids[-1], self.name, source, self.flush.result, value.base, at, value.body, body, now)
+
+
 def _no_note(_record: Record) -> None:
     """For who trusts nothing anyway."""
 
@@ -101,59 +144,84 @@ class FlushLog:
 
     def apply(self, dirty: Dirty, now: int, *, committing: Callable[[Record], None] = _no_note) -> Flushed:
         """Flush one value; ``committing`` is called with the version that is about to be committed, if one is."""
-        bodies, fresh_id = SessionBodies(dirty.checkout_id), f"{self._new_token()}-1"
+        return self.apply_all([dirty], now, committing=committing)[dirty.checkout_id]
+
+    def apply_all(
+        self, dirty: Sequence[Dirty], now: int, *, committing: Callable[[Record], None] = _no_note
+    ) -> dict[str, Flushed]:
+        """Flush values of several sessions in one transaction of a few statements; the results by id."""
+        done: dict[str, _Decided] = {}
+        left = sorted(dirty, key=lambda one: one.checkout_id)  # so that two that flush the same cannot deadlock
         with self._database.transaction() as connection:
             self._database.lock_for_writing(connection)
-            while True:
-                before = connection.execute(_LOCKED, {"checkout_id": dirty.checkout_id}).first()
-                row = None if before is None else _row(before)
-                flush = decide(dirty.value, row, self._known(connection, dirty.value.ids), bodies, fresh_id)
-                if flush.row is None or self._write(connection, dirty, row, flush.row, now):
-                    break
-            self._log(connection, dirty, flush, now)
-            if flush.conflict:
-                value, source = dirty.value, Source.EXTERNAL if dirty.is_external else dirty.source
-                at, body = (None, None) if row is None else (row.version, row.body)
-                name, result = dirty.checkout_id, flush.result
-                lost = Conflict(value.ids[-1], name, source, result, value.base, at, value.body, body, now)
-                self._keep_conflict(connection, lost)
-            if dirty.is_external and flush.log:
-                self._external_writers.note(connection, now, taken_in=1, conflicts=int(flush.conflict))
-            record = _record_after(dirty, before, flush)
-            if flush.row is not None and record is not None:
-                committing(record)
-        was = None if row is None else row.body
-        return Flushed(flush.result, record, was, flush.conflict, dirty.is_external, flush.row is not None)
+            while left:  # once, but for rows that another process inserts at this moment
+                decided = self._decided(connection, left)
+                writes = any(one.flush.row is not None for one in decided)
+                written = self._write_all(connection, decided, now) if writes else set()
+                done |= {one.dirty.checkout_id: one for one in decided if one.flush.row is None or one.name in written}
+                left = [one.dirty for one in decided if one.name not in done]
+            self._log_all(connection, list(done.values()), now)
+            self._keep_conflicts(connection, list(done.values()), now)
+            for one in done.values():
+                if one.flush.row is not None and one.record is not None:
+                    committing(one.record)
+        return {name: one.flushed for name, one in done.items()}
+
+    def _decided(self, connection: Connection, dirty: Sequence[Dirty]) -> list[_Decided]:
+        found = connection.execute(_LOCKED, {"checkout_ids": [one.checkout_id for one in dirty]})
+        rows = {row.checkout_id: row for row in found}
+        # Read once the rows are locked: who had them until now may have flushed the same writes.
+        known = self._known(connection, [each for one in dirty for each in one.value.ids])
+        decided = []
+        for one in dirty:
+            before = rows.get(one.checkout_id)
+            row, bodies = None if before is None else _row(before), SessionBodies(one.checkout_id)
+            flush = decide(one.value, row, known, bodies, f"{self._new_token()}-1")
+            decided.append(_Decided(one, row, flush, _record_after(one, before, flush)))
+        return decided
 
     def _known(self, connection: Connection, ids: Sequence[str]) -> dict[str, Logged]:
         rows = connection.execute(_KNOWN, {"tokens": list(map(token_of, ids))})
         return {row.token: Logged(row.number, Result(row.result)) for row in rows}
 
-    def _write(self, connection: Connection, dirty: Dirty, row: Row | None, new: Row, now: int) -> bool:
-        """Write the row; false where another process has inserted one since."""
-        record = Record(dirty.checkout_id, new.version, new.body, dirty.created_at, dirty.expires_at)
-        values = columns_of(record) | {"write_id": new.write_id, "updated_at": now}
-        if row is None:
-            first = {"checkout_id": dirty.checkout_id, "created_at": dirty.created_at, "published_version": 0}
-            return insert_once(connection, sessions, values | first)
-        values |= {"previous_version": sessions.c.version, "previous_body": sessions.c.body}
-        connection.execute(update(sessions).where(sessions.c.checkout_id == dirty.checkout_id).values(values))
-        return True
+    def _write_all(self, connection: Connection, decided: Sequence[_Decided], now: int) -> set[str]:
+        """Write the rows; returns whose were written: no others than those that another process has just inserted.
 
-    def _log(self, connection: Connection, dirty: Dirty, flush: Flush, now: int) -> None:
-        if not flush.log:
-            return
-        entries = [
-            {"token": token, "checkout_id": dirty.checkout_id, "flushed_at": now, **logged._asdict()}
-            for token, logged in sorted(flush.log)
-        ]
-        statement = insert_of(connection, flushes)
+        One statement for all: a row that is there is replaced where it still has the version that was decided upon.
+        """
+        values = [one.columns(now) for one in decided if one.flush.row is not None]
+        statement = insert_of(connection, sessions)
+        replaced = {name: statement.excluded[name] for name in (*_REPLACED, "previous_version")}
         upsert = statement.on_conflict_do_update(
-            index_elements=[flushes.c.token],
-            set_={name: statement.excluded[name] for name in ("number", "result", "flushed_at")},
-            where=flushes.c.number < statement.excluded.number,
+            index_elements=[sessions.c.checkout_id],
+            set_=replaced | {"previous_body": sessions.c.body},
+            where=sessions.c.version == statement.excluded.previous_version,
         )
-        connection.execute(upsert, entries)
+        return set(executed_for_all(connection, upsert, sessions.c.checkout_id, values))
+
+    def _log_all(self, connection: Connection, decided: Sequence[_Decided], now: int) -> None:
+        entries = {
+            token: {"token": token, "checkout_id": one.name, "flushed_at": now, **logged._asdict()}
+            for one in decided
+            for token, logged in one.flush.log
+        }
+        if entries:
+            statement = insert_of(connection, flushes)
+            upsert = statement.on_conflict_do_update(
+                index_elements=[flushes.c.token],
+                set_={name: statement.excluded[name] for name in ("number", "result", "flushed_at")},
+                where=flushes.c.number < statement.excluded.number,
+            )
+            executed_for_all(connection, upsert, flushes.c.token, [entries[token] for token in sorted(entries)])
+
+    def _keep_conflicts(self, connection: Connection, decided: Sequence[_Decided], now: int) -> None:
+        for one in decided:
+            if one.flush.conflict:
+                self._keep_conflict(connection, one.conflict(now))
+        external = [one for one in decided if one.dirty.is_external and one.flush.log]
+        if external:
+            conflicting = sum(one.flush.conflict for one in external)
+            self._external_writers.note(connection, now, taken_in=len(external), conflicts=conflicting)
 
     def _keep_conflict(self, connection: Connection, conflict: Conflict) -> bool:
         body = conflict.found_body
@@ -226,8 +294,9 @@ class FlushLog:
 
 
 _COLUMNS = (*COLUMNS, sessions.c.previous_version, sessions.c.previous_body)
-_LOCKED = select(*_COLUMNS).where(sessions.c.checkout_id == bindparam("checkout_id")).with_for_update()
 _SEVERAL = select(*_COLUMNS).where(sessions.c.checkout_id.in_(bindparam("checkout_ids", expanding=True)))
+_LOCKED = _SEVERAL.order_by(sessions.c.checkout_id).with_for_update()
+_REPLACED = ("version", "body", "status", "completed", "expires_at", "updated_at", "write_id")
 _KNOWN = select(flushes.c.token, flushes.c.number, flushes.c.result).where(
     flushes.c.token.in_(bindparam("tokens", expanding=True))
 )

@@ -25,6 +25,7 @@ from sqlalchemy import (
     event,
     func,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.engine import Connection, Engine
@@ -95,6 +96,10 @@ class DatabaseTier:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+    def forked(self) -> None:
+        """In a new process: its connections are still its parent's, which goes on using them."""
+        self._engine.dispose(close=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -270,8 +275,12 @@ class DatabaseTier:
 
         With ``epoch``, only while that is the latest primary of its shard: its successor may lack what it has.
         """
+        if not versions:
+            return
         is_latest = [] if epoch is None else [latest_stamp(epoch.shard).scalar_subquery() == epoch.stamp]
-        self._note(_NOTE.where(*is_latest), versions)
+        parameters = {"ids": sorted(versions), "noted": sorted(versions.items())}
+        with self.transaction() as connection:
+            connection.execute(_NOTE.where(*is_latest), parameters)
 
     def note_proofs(self, notes: Mapping[str, str]) -> None:
         """Keep the notes made at publications; each begins with its version."""
@@ -329,7 +338,16 @@ _PENDING = (
     .limit(bindparam("limit"))
 )
 _NOTED = bindparam("noted", type_=BigInteger)
-_NOTE = _ROW.where(sessions.c.published_version < _NOTED).values(published_version=_NOTED)
+# All in one statement; a note of another version than the row's would leave that pending just as well.
+_NOTE = (
+    update(sessions)
+    .where(
+        sessions.c.checkout_id.in_(bindparam("ids", expanding=True)),
+        tuple_(sessions.c.checkout_id, sessions.c.version).in_(bindparam("noted", expanding=True)),
+        sessions.c.published_version < sessions.c.version,
+    )
+    .values(published_version=sessions.c.version)
+)
 _PROVE = _ROW.values(proof=bindparam("noted"))
 _LATEST = sessions.c.created_at + bindparam("max_age")
 _TOUCH = _ROW.where(sessions.c.expires_at < _NOTED, sessions.c.body.is_not(None)).values(

@@ -68,6 +68,13 @@ class Flush(msgspec.Struct, frozen=True):
     row: Row | None = None
     conflict: bool = False
     log: tuple[tuple[str, Logged], ...] = ()
+    earlier: Result | None = None
+    """What became of the value before, where the log knows it."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the value became, or had become, a version of the row."""
+        return (self.earlier or self.result) in {Result.APPLIED, Result.ALREADY}
 
 
 def decide(value: Value, row: Row | None, logged: Mapping[str, Logged], bodies: Bodies, fresh_id: str) -> Flush:
@@ -78,7 +85,7 @@ def decide(value: Value, row: Row | None, logged: Mapping[str, Logged], bodies: 
     """
     known = _known(value, row, logged)
     if known is not None:
-        return Flush(known)
+        return known
     if row is not None and row.body is not None and _is_taken_in(value) and bodies.same(value.body, row.body):
         return _logged(Flush(Result.ALREADY), value)
     if row is None:
@@ -91,17 +98,17 @@ def decide(value: Value, row: Row | None, logged: Mapping[str, Logged], bodies: 
     return _logged(_merged(value, row, row.body, bodies, fresh_id), value)
 
 
-def _known(value: Value, row: Row | None, logged: Mapping[str, Logged]) -> Result | None:
+def _known(value: Value, row: Row | None, logged: Mapping[str, Logged]) -> Flush | None:
     """The earlier result: it is in the log, or the row was made by its last write, whose answer was lost."""
     last = value.ids[-1]
     before = logged.get(token_of(last))
     if before is not None and before.number >= number_of(last):
         partly_or_not = before.result in {Result.PARTLY, Result.CONFLICT}
-        return before.result if partly_or_not else Result.ALREADY
+        return Flush(before.result if partly_or_not else Result.ALREADY, earlier=before.result)
     if row is not None and row.write_id == last and row.version == value.version:
-        return Result.ALREADY
+        return Flush(Result.ALREADY)
     if _is_taken_in(value) and value.ids[-2].startswith(RESTORED) and token_of(value.ids[-2]) in logged:
-        return Result.ALREADY
+        return Flush(Result.ALREADY)
     return None
 
 

@@ -29,13 +29,17 @@ class Doubt(StrEnum):
     OTHER_SERVER = "published to another server, or to this one before it was restarted"
     QUESTIONABLE = "not compared with the database since an external writer or another server had it"
     BEHIND = "the database has a newer version, or may have"
+    UNFLUSHED = "it lacks a write of this process that the database does not have yet"
     NO_LEASE = "pending rows were not looked for lately"
 
 
-def doubt(value: Value, identity: bytes | None, distrusted: Sequence[Distrust], *, lease: bool) -> Doubt | None:
+def doubt(
+    value: Value, identity: bytes | None, distrusted: Sequence[Distrust], *, lease: bool, own: Sequence[str] = ()
+) -> Doubt | None:
     """Why a value from the server of ``identity`` is not trusted; ``None``: it is.
 
-    ``lease``: this process has looked for pending rows within T, under the epoch of this very server.
+    ``lease``: this process has looked for pending rows within T, under the epoch of this very server. ``own``: its
+    writes that the database does not have yet.
     """
     if value.kind is not Kind.OURS:
         return Doubt.EXTERNAL
@@ -47,4 +51,6 @@ def doubt(value: Value, identity: bytes | None, distrusted: Sequence[Distrust], 
         return Doubt.QUESTIONABLE
     if distrusted and any(each.concerns(value) for each in distrusted):
         return Doubt.BEHIND
+    if own and not all(contains(value.ids, each) for each in own):
+        return Doubt.UNFLUSHED
     return None if lease else Doubt.NO_LEASE

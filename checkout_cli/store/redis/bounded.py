@@ -6,11 +6,13 @@ each exchange; what arrives within one exchange is limited too.
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import hiredis
 import redis
 from redis.sentinel import SentinelManagedConnection
 
@@ -24,6 +26,10 @@ UNNAMED: dict[str, Any] = (
 )
 """Options of a connection that does not tell the server the library's name: that takes two round trips, which many
 restricted users are denied, and reading the library's metadata takes longer than either. redis-py 8 renamed them."""
+
+READ_AT_ONCE = 64 * 2**10
+_INCOMPLETE = object()
+"""What the reader returns until a reply has come whole."""
 
 
 class ExchangeTooLarge(redis.ConnectionError):
@@ -134,10 +140,51 @@ class _Bounded(redis.connection.AbstractConnection):
     """redis-py's connection on a :class:`BoundedSocket`: one exchange for the handshake, and one for each packet."""
 
     _sock: Any
+    _replies: Any
+    _received: bytearray
+    _asked: Any
 
     def connect_check_health(self, *arguments: Any, **options: Any) -> None:
         super().connect_check_health(*arguments, **options)
         self._sock.is_one_exchange = False
+        self._replies = hiredis.Reader(
+            protocolError=redis.InvalidResponse, replyError=self._parser.parse_error, notEnoughData=_INCOMPLETE
+        )
+        self._received = bytearray(READ_AT_ONCE)
+        self._asked = select.poll()
+        self._asked.register(self._sock.fileno(), select.POLLIN)
+
+    def is_in_order(self) -> bool:
+        """Whether it is connected, and nothing has come since the last exchange, such as its end."""
+        sock = self._sock
+        return sock is not None and not sock.pending() and not self._asked.poll(0)
+
+    def exchange(self, packed: bytes, number: int) -> list[Any]:
+        """Send packed commands, and read that many replies, errors among them: the driver's way, without its detours.
+
+        Raises:
+            redis.RedisError: there is no reply, or none of Redis; the connection is of no use any more.
+        """
+        sock, reader, received = self._sock, self._replies, self._received
+        try:
+            sock.sendall(packed)
+            replies: list[Any] = []
+            while len(replies) < number:
+                reply = reader.gets()
+                while reply is _INCOMPLETE:
+                    size = sock.recv_into(received)
+                    if not size:
+                        raise redis.ConnectionError("Connection closed by server.")
+                    reader.feed(received, 0, size)
+                    reply = reader.gets()
+                if isinstance(reply, redis.ConnectionError):  # it serves nothing now, or nobody like us
+                    raise reply
+                replies.append(reply)
+        except TimeoutError as error:
+            raise redis.TimeoutError("Timeout reading from socket") from error
+        except OSError as error:
+            raise redis.ConnectionError(f"Error while reading from socket: {error.args}") from error
+        return replies
 
     def _connect(self) -> BoundedSocket:
         return BoundedSocket(self._dial(Deadline(self.socket_connect_timeout or 0.0)), self.socket_timeout or 0.0)

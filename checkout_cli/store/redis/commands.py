@@ -108,8 +108,14 @@ def shape_of(command: Command) -> Shape:
 
 def misshapen(commands: Sequence[Command], replies: Sequence[Any]) -> str | None:
     """The name of the first command whose reply has not the shape of its own; error replies have any."""
+    if len(commands) == 1:  # as nearly always
+        return None if _is_shaped(commands[0], replies[0]) else str(commands[0][0])
     for command, reply in zip(commands, replies, strict=True):
-        shape = SHAPES.get(command[0]) or shape_of(command)  # type: ignore[arg-type]
-        if not shape(reply) and not isinstance(reply, Exception):
+        if not _is_shaped(command, reply):
             return str(command[0])
     return None
+
+
+def _is_shaped(command: Command, reply: Any) -> bool:
+    shape = SHAPES.get(command[0]) or shape_of(command)  # type: ignore[arg-type]
+    return shape(reply) or isinstance(reply, Exception)

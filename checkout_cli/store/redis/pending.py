@@ -10,8 +10,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from checkout_cli.errors import CheckoutError, CommandDenied, RedisUnavailable
+from checkout_cli.errors import CheckoutError, CommandDenied, RedisUnavailable, SessionCorrupt
 from checkout_cli.keys import PENDING, session_key
+from checkout_cli.session import decode, milliseconds_of
+from checkout_cli.store.protocol.value import Value
 from checkout_cli.store.records import Problem
 from checkout_cli.store.redis.admin import next_cursor, pages
 from checkout_cli.store.redis.commands import Script, decoded, encoded, register
@@ -85,6 +87,15 @@ class RedisPending:
     def count(self) -> int:
         """The number of dirty sessions."""
         return int(self._redis.ask(("SCARD", PENDING)))
+
+
+def written_at(value: Value, session_ttl: int) -> int | None:
+    """When a session was last written (ms): each write notes the end of the full TTL (ms) in ``expiresAt``."""
+    try:
+        expires_at = milliseconds_of(decode(value.body).get("expiresAt"))
+    except SessionCorrupt:
+        return None
+    return None if expires_at is None else expires_at - session_ttl
 
 
 def is_dirty(look: Look) -> bool:

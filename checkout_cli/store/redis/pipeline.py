@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
+from hiredis import pack_command
 
 from checkout_cli.errors import CheckoutError
 from checkout_cli.store.redis.commands import Command, misshapen
@@ -19,6 +20,13 @@ def one_key(*words: bytes) -> bytes:
     """A command and its key, packed but for ``(length of the key, key)``: filling in with ``%`` is much faster."""
     beginning = b"".join(b"$%d\r\n%b\r\n" % (len(word), word.replace(b"%", b"%%")) for word in words)
     return b"*%d\r\n%b$%%d\r\n%%b\r\n" % (len(words) + 1, beginning)
+
+
+def packed(commands: Sequence[Command]) -> bytes:
+    """Commands as they are sent."""
+    if len(commands) == 1:
+        return bytes(pack_command(commands[0]))  # type: ignore[arg-type]
+    return b"".join(map(pack_command, commands))  # type: ignore[arg-type]
 
 
 def read_reply(connection: Any) -> Any:

@@ -72,6 +72,13 @@ def score(reply: Any) -> bool:
     return True
 
 
+def replaced(reply: Any) -> bool:
+    """A flag, and after it perhaps a string, as the script returns that each write of a session sends."""
+    if type(reply) is not list or not 1 <= len(reply) <= 2 or type(reply[0]) is not int:
+        return False
+    return len(reply) == 1 or type(reply[1]) is bytes
+
+
 def either(*shapes: Shape) -> Shape:
     """One of several shapes."""
     return lambda reply: any(shape(reply) for shape in shapes)

@@ -30,7 +30,9 @@ from checkout_cli.store.breaker import FIRST_WAIT, Breaker
 from checkout_cli.store.late_refusals import LateRefusals
 from checkout_cli.store.redis.commands import SCRIPTS, Command, checked, decoded, key_of, pairs
 from checkout_cli.store.redis.connection import connection_pool, identity_over, translated
-from checkout_cli.store.redis.pipeline import Conversation, check_shapes, read_reply
+from checkout_cli.store.redis.idle import IdleConnections
+from checkout_cli.store.redis.pipeline import Conversation, check_shapes, packed, read_reply
+from checkout_cli.store.redis.replies import MALFORMED
 
 _log = logging.getLogger("checkout_cli.redis")
 
@@ -51,6 +53,8 @@ class RedisServer:
         self.is_cluster = settings.is_cluster
         self._refusals = refusals or LateRefusals("Redis")
         self._pool = connection_pool(settings, address=address, let_in=self._refusals.connected)
+        self._is_plain = address is not None or not settings.redis_sentinels
+        self._idle = IdleConnections(self._pool, keeps=self._is_plain)
         self._elapsed = elapsed
         self._looked_elsewhere_at = float("-inf")
         self.host = settings.redis_host if address is None else address[0]
@@ -115,6 +119,8 @@ class RedisServer:
             who, replies = self._send(commands, identity, bound, asking)
         except (redis.RedisError, OSError) as error:
             failure = self._failed(error)
+            if isinstance(failure, RedisUnavailable):
+                failure.is_certain = getattr(error, "is_unsent", False)
             self._trace(commands, started, type(failure).__name__)
             raise failure from error
         self.identity = who
@@ -128,6 +134,8 @@ class RedisServer:
             return reply
         failure = self._failed(reply)
         failure.__cause__ = reply
+        if isinstance(failure, RedisUnavailable):
+            failure.is_certain = True
         return failure
 
     def explained(self, reply: Any) -> Any:
@@ -138,7 +146,7 @@ class RedisServer:
         """The primary's identity, ``None`` for a replica: it may have changed under its connections, then remade."""
         self.breaker.check()
         try:
-            connection: Any = self._pool.get_connection()
+            connection: Any = self._idle.take()
             try:
                 known, now = connection.identity, identity_over(connection)
                 is_replica = connection.is_replica
@@ -146,10 +154,11 @@ class RedisServer:
                 connection.disconnect()
                 raise
             finally:
-                self._pool.release(connection)
+                self._idle.give_back(connection)
         except (redis.RedisError, OSError) as error:
             raise self._failed(error) from error
         self.breaker.succeeded()
+        self._idle.drop(but=now)
         if now != known:
             self._pool.disconnect(inuse_connections=False)
         self.identity = now
@@ -160,7 +169,7 @@ class RedisServer:
         """One connection for many commands; closed unless every reply was read. Raises ``RedisUnavailable``."""
         self.breaker.check()
         try:
-            connection: Any = self._pool.get_connection()
+            connection: Any = self._idle.take()
         except (redis.RedisError, OSError) as error:
             raise self._failed(error) from error
         talk, started, outcome = Conversation(connection, self.judged, self._failed), time.perf_counter(), "ok"
@@ -174,7 +183,7 @@ class RedisServer:
         finally:
             if talk.outstanding:
                 connection.disconnect()
-            self._pool.release(connection)
+            self._idle.give_back(connection)
             self._log((f"{talk.answered} commands",), (time.perf_counter() - started) * 1000, outcome)
 
     def _failed(self, error: redis.RedisError | OSError) -> CheckoutError:
@@ -195,6 +204,7 @@ class RedisServer:
         refused = [place for place, reply in enumerate(replies) if _is_read_only(reply)]
         if refused and self._may_look_elsewhere():
             # The primary became a replica under its connections. Who has its address now may be another server.
+            self._idle.drop()
             self._pool.disconnect(inuse_connections=False)
             now, again = self._sent_once([commands[place] for place in refused], identity, bound, asking)
             for place, reply in zip(refused, again, strict=True):
@@ -212,12 +222,16 @@ class RedisServer:
     def _sent_once(
         self, commands: Sequence[Command], identity: bytes | None, bound: bool, asking: bool
     ) -> tuple[bytes | None, list[Any]]:
-        connection: Any = self._pool.get_connection()
+        try:
+            connection: Any = self._idle.take()
+        except (redis.RedisError, OSError) as error:
+            error.is_unsent = True  # type: ignore[union-attr]
+            raise
         try:
             if bound:
                 _insist(connection, identity)
-            replies = _sent(connection, commands, asking=asking)
-            _run_unknown_scripts(connection, commands, replies, asking=asking)
+            replies = self._sent(connection, commands, asking=asking)
+            self._run_unknown_scripts(connection, commands, replies, asking=asking)
             check_shapes(commands, replies)
             if not connection.is_replica and any(map(_is_read_only, replies)):
                 connection.disconnect()  # it is one now, and nobody else's use of this connection would succeed
@@ -228,8 +242,46 @@ class RedisServer:
             connection.disconnect()  # a reply may still be under way; nobody must take it for theirs
             raise
         finally:
-            self._pool.release(connection)
+            self._idle.give_back(connection)
         return server, replies
+
+    def _run_unknown_scripts(
+        self, connection: Any, commands: Sequence[Command], replies: list[Any], *, asking: bool
+    ) -> None:
+        """Load the scripts that the server does not know, and put their replies in place of those errors.
+
+        Those alone are sent again: the other commands have been carried out, and a count would count twice. A script
+        that may not be loaded has that refusal for its reply.
+        """
+        unknown: dict[str, list[int]] = {}
+        for place, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                unknown.setdefault(str(commands[place][1]), []).append(place)
+        again: list[int] = []
+        for digest, places in unknown.items():
+            (loaded,) = self._sent(connection, [("SCRIPT", "LOAD", SCRIPTS[digest].text)], asking=False)
+            if isinstance(loaded, redis.ResponseError):
+                replies[:] = [loaded if place in places else reply for place, reply in enumerate(replies)]
+            else:
+                again += places
+        if again:
+            answers = self._sent(connection, [commands[each] for each in again], asking=asking)
+            for place, reply in zip(again, answers, strict=True):
+                replies[place] = reply
+
+    def _sent(self, connection: Any, commands: Sequence[Command], *, asking: bool) -> list[Any]:
+        if asking:
+            commands = [part for command in commands for part in (("ASKING",), command)]
+        replies: list[Any]
+        if self._is_plain:
+            try:
+                replies = connection.exchange(packed(commands), len(commands))
+            except MALFORMED as error:
+                raise redis.InvalidResponse(f"{type(error).__name__} while a reply was read") from error
+        else:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            replies = [_reply(connection) for _ in commands]
+        return replies[1::2] if asking else replies
 
     def _trace(self, commands: Sequence[Command], started: float, outcome: str) -> None:
         if not _log.isEnabledFor(logging.DEBUG):
@@ -254,39 +306,9 @@ class RedisServer:
 
 def _insist(connection: Any, identity: bytes | None) -> None:
     if connection.identity != identity:
-        raise RedisUnavailable("another server answers at Redis' address than when this write began")
-
-
-def _run_unknown_scripts(connection: Any, commands: Sequence[Command], replies: list[Any], *, asking: bool) -> None:
-    """Load the scripts that the server does not know, and put their replies in place of those errors.
-
-    Those alone are sent again: the other commands have been carried out, and a count would count twice. A script that
-    may not be loaded has that refusal for its reply.
-    """
-    unknown: dict[str, list[int]] = {}
-    for place, reply in enumerate(replies):
-        if isinstance(reply, NoScriptError):
-            unknown.setdefault(str(commands[place][1]), []).append(place)
-    again: list[int] = []
-    for digest, places in unknown.items():
-        (loaded,) = _sent(connection, [("SCRIPT", "LOAD", SCRIPTS[digest].text)], asking=False)
-        if isinstance(loaded, redis.ResponseError):
-            replies[:] = [loaded if place in places else reply for place, reply in enumerate(replies)]
-        else:
-            again += places
-    if again:
-        for place, reply in zip(
-            again, _sent(connection, [commands[each] for each in again], asking=asking), strict=True
-        ):
-            replies[place] = reply
-
-
-def _sent(connection: Any, commands: Sequence[Command], *, asking: bool) -> list[Any]:
-    if asking:
-        commands = [part for command in commands for part in (("ASKING",), command)]
-    connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    replies = [_reply(connection) for _ in commands]
-    return replies[1::2] if asking else replies
+        other = RedisUnavailable("another server answers at Redis' address than when this write began")
+        other.is_certain = True
+        raise other
 
 
 def _reply(connection: Any) -> Any:

@@ -31,7 +31,7 @@ from checkout_cli.store.redis.commands import Command, Script, checked, encoded,
 from checkout_cli.store.redis.index_place import IndexChange, IndexPlace
 from checkout_cli.store.redis.opened import LARGEST_VALUE, Look, Opened, Replaced, opened_with
 from checkout_cli.store.redis.portions import portions
-from checkout_cli.store.redis.replies import array, either, integer, nothing, text
+from checkout_cli.store.redis.replies import array, either, integer, nothing, replaced, text
 from checkout_cli.store.redis.requirements import Requirements
 from checkout_cli.store.redis.server import RedisServer
 
@@ -40,7 +40,7 @@ FILL_TIME = 10_000
 
 _CLAIM, _PUBLISH = (
     register(Script("claim", reply=either(array(text), array(nothing, integer)))),
-    register(Script("publish", reply=either(array(integer), array(integer, text)))),
+    register(Script("publish", reply=replaced)),
 )
 DISCARD, _EXTEND_TTL = register(Script("discard")), register(Script("extend_ttl"))
 KEEP_TTL = -1
@@ -147,12 +147,21 @@ class RedisTier:
         reply = self.with_index(*self._publishing(record, opened, now, publication), opened)
         return self._published(record, opened, now, publication, reply)
 
-    def publish_all(self, some: Sequence[tuple[Record, Opened]], now: int) -> list[tuple[Outcome, Opened]]:
-        """:meth:`publish` for many that one server answered, in one round trip; not for a cluster: slots may move."""
+    def publish_all(
+        self, some: Sequence[tuple[Record, Opened]], now: int, *, accounted: bool = False
+    ) -> list[tuple[Outcome, Opened]]:
+        """:meth:`publish` for many that one server answered, in one round trip; not for a cluster: slots may move.
+
+        ``accounted``: the database has accounted for the bytes of each, which stay for as long as they would have.
+        """
         if not some:
             return []
-        publications = [Publication(record.row, opened.identity, opened.found) for record, opened in some]
-        pairs = [self._publishing(*each, now, one) for each, one in zip(some, publications, strict=True)]
+        publications = [
+            Publication(record.row, opened.identity, opened.found, opened.raw if accounted else None)
+            for record, opened in some
+        ]
+        ttl = KEEP_TTL if accounted else None
+        pairs = [self._publishing(*each, now, one, ttl) for each, one in zip(some, publications, strict=True)]
         results: list[tuple[Outcome, Opened]] = []
         replies = self.with_index_all(pairs, some[0][1].identity)
         for (record, opened), publication, reply in zip(some, publications, replies, strict=True):
@@ -179,12 +188,12 @@ class RedisTier:
             reply = self.with_index(*self._publishing(record, opened, now, publication), opened)
 
     def _publishing(
-        self, record: Record, opened: Opened, now: int, publication: Publication
+        self, record: Record, opened: Opened, now: int, publication: Publication, ttl: int | None = None
     ) -> tuple[Command, IndexChange]:
-        """The script that a publication sends next, and its change of the index."""
+        """The script that a publication sends next, and its change of the index; ``ttl`` is another than the row's."""
         index = IndexChange(record.checkout_id, None if record.body is None else record.expires_at)
         new = b"" if record.body is None else values.encode(record.version, opened.identity, record.body)
-        ttl = max(record.expires_at - now, 1)
+        ttl = max(record.expires_at - now, 1) if ttl is None else ttl
         seen, move = publication.seen, publication.next()
         if move is Move.SWAP and seen is not None:
             entry = "remove" if seen.value.is_dirty and not seen.value.is_external else "keep"
@@ -192,12 +201,26 @@ class RedisTier:
         token = opened.token if move is Move.FILL else b""  # without a token, the script only looks
         return self._replacing(record.checkout_id, "fill", token, new, ttl, "keep"), index
 
-    def swap(self, checkout_id: str, opened: Opened, new: bytes, *, now: int, expires_at: int, dirty: bool) -> Replaced:
-        """Put ``new`` in the place of what was opened, over the very same server; moments are in milliseconds."""
+    def swap(
+        self,
+        checkout_id: str,
+        opened: Opened,
+        new: bytes,
+        *,
+        now: int,
+        expires_at: int,
+        dirty: bool,
+        enters: bool = True,
+    ) -> Replaced:
+        """Put ``new`` in the place of what was opened, over the very same server; moments are in milliseconds.
+
+        ``dirty``: its id is entered among the pending; ``enters``: its end into the index.
+        """
         ttl, entry = max(expires_at - now, 1), "add" if dirty else "keep"
         how, expected = ("fill", opened.token) if opened.raw is None else ("swap", opened.raw)
         script = self._replacing(checkout_id, how, expected, new, ttl, entry)
-        return _replaced(self.with_index(script, IndexChange(checkout_id, expires_at), opened))
+        change = IndexChange(checkout_id, expires_at) if enters else None
+        return _replaced(self.with_index(script, change, opened))
 
     def rewrite(self, checkout_id: str, opened: Opened, new: bytes) -> Replaced:
         """Put other bytes of the same version in the place of what was opened; its TTL and index entry stay."""
@@ -211,8 +234,11 @@ class RedisTier:
             keys.append(PENDING.encode())
         return _PUBLISH.call_on(keys, how, expected, new, ttl, encoded(checkout_id), entry)
 
-    def with_index(self, script: Command, change: IndexChange, opened: Opened) -> Any:
-        """A script's reply, sent with its change of the index over the very server that answered *open*."""
+    def with_index(self, script: Command, change: IndexChange | None, opened: Opened) -> Any:
+        """A script's reply, sent with its change of the index, if any, over the very server that answered *open*."""
+        if change is None:
+            _, (reply,) = self.exchange(script, identity=opened.identity, bound=True)
+            return reply
         (outcome,) = self.with_index_all([(script, change)], opened.identity)
         return checked(outcome)
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,7 +61,11 @@ def test_headroom_counts_what_redis_counts(used: int, buffers: int, status: Stat
 )
 def test_a_policy_is_judged_by_what_it_would_evict(policy: str, used: int, sessions: int, status: Status) -> None:
     told = Told(sessions, maxmemory=100, used_memory=used, maxmemory_policy=policy)
-    assert eviction_policy(None, told).status is status  # type: ignore[arg-type]
+    in_database_mode = SimpleNamespace(settings=Settings())
+    assert eviction_policy(in_database_mode, told).status is status  # type: ignore[arg-type]
+    writes_behind = SimpleNamespace(settings=Settings(durability="redis"))
+    expected = Status.OK if policy == "noeviction" else Status.CRIT
+    assert eviction_policy(writes_behind, told).status is expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +122,8 @@ def test_sessions_are_counted_for_the_evidence(valkey_server: Callable[..., Valk
     with CheckoutStore.open(settings) as store:
         make_tables(store.database)
         assert finding(settings, "eviction-policy", tmp_path).status is Status.OK
+        behind = replace(settings, durability="redis")
+        assert finding(behind, "eviction-policy", tmp_path).status is Status.CRIT, "what is dirty could be evicted"
         store.create({})
     found = finding(settings, "eviction-policy", tmp_path)
     assert (found.status, found.numbers) == (Status.WARN, {"sessions": 1})

@@ -77,6 +77,23 @@ def test_durability_redis_without_an_append_only_file_is_a_warning(store: Checko
     assert finding(store.settings, "persistence", tmp_path).status is Status.OK
 
 
+@pytest.mark.parametrize(
+    ("how", "status", "loses"),
+    [
+        ("always", Status.OK, "no acknowledged write"),
+        ("everysec", Status.OK, "last second"),
+        ("no", Status.WARN, "30 s"),
+    ],
+)
+def test_what_a_crash_can_take_of_dirty_sessions_is_told_by_appendfsync(
+    valkey_server: Callable[..., ValkeyServer], tmp_path: Path, how: str, status: Status, loses: str
+) -> None:
+    server = valkey_server("--appendonly", "yes", "--appendfsync", how)
+    found = finding(replace(at(server.port, timeout=2), durability="redis"), "persistence", tmp_path)
+    assert (found.status, loses in found.evidence) == (status, True)
+    assert "appendfsync" not in finding(at(server.port, timeout=2), "persistence", tmp_path).evidence
+
+
 def test_connections_that_were_refused_are_critical(valkey_server: Callable[..., ValkeyServer], tmp_path: Path) -> None:
     server = valkey_server("--maxclients", "8")
     settings = at(server.port, timeout=2)

@@ -252,3 +252,18 @@ def test_postgresql_is_set_up_and_proven(tmp_path: Path, settings: Settings, pos
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_check_explains_itself(name: str) -> None:
     assert len(CHECKS[name].explanation.splitlines()) > 2
+
+
+def test_write_behind_on_a_server_that_may_evict_is_refused(
+    tmp_path: Path, settings: Settings, valkey_server: Callable[..., ValkeyServer]
+) -> None:
+    server = valkey_server("--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
+    environ = {"REDIS_PORT": str(server.port), "CHECKOUT_DURABILITY": "redis"}
+    refused = check_of(set_up(sources(tmp_path, settings, **environ)), "redis")
+    assert (refused.status, refused.fix) == (Status.CRIT, "checkoutctl memory tune --policy noeviction")
+    assert "volatile-lru" in refused.evidence
+    in_database_mode = set_up(sources(tmp_path, settings, REDIS_PORT=str(server.port)))
+    assert check_of(in_database_mode, "redis").status is Status.OK
+    with server.client(socket_timeout=5) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+    assert check_of(set_up(sources(tmp_path, settings, **environ)), "redis").status is Status.OK

@@ -18,7 +18,8 @@ from checkout_cli.errors import DatabaseUnavailable
 from checkout_cli.store.database.admin import DatabaseAdmin
 from checkout_cli.store.database.external_writers import ExternalWriters, ExternalWrites
 from checkout_cli.store.database.flush_log import Conflict, Dirty, Flushed, FlushLog, Source
-from checkout_cli.store.protocol.flushing import Result
+from checkout_cli.store.protocol.bodies import SessionBodies
+from checkout_cli.store.protocol.flushing import Result, decide
 from checkout_cli.store.protocol.value import NO_IDENTITY, Value, digest_of
 from checkout_cli.store.protocol.writing import taken_in
 from checkout_cli.store.records import Record, Totals
@@ -180,7 +181,7 @@ def test_without_the_log_an_old_write_would_be_a_conflict_with_itself(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The negative control."""
-    monkeypatch.setattr(place.log, "_log", lambda *_: None)
+    monkeypatch.setattr(place.log, "_log_all", lambda *_: None)
     place.insert()
     place.flush(1, changed(FIRST, b'"a":1', b'"a":2'), "t-1")
     place.update(changed(FIRST, b'"a":1', b'"a":3'), 2, "w-1")
@@ -525,3 +526,83 @@ def test_a_token_that_goes_on_is_as_young_as_its_last_write(place: Place) -> Non
     place.flush(1, FIRST, "t-1", now=NOW)
     place.flush(1, FIRST, "t-2", now=NOW + 9)
     assert place.log.purge(NOW + 8, 10) == 0
+
+
+# Several at once
+
+ONE = "session-0001"
+
+
+def first_of(name: str) -> bytes:
+    return changed(FIRST, b"session-1", name.encode())
+
+
+def dirty_of(number: int, base: int, body: bytes, *ids: str) -> Dirty:
+    body = changed(body, b"session-1", b"session-000%d" % number)
+    return Dirty(f"session-000{number}", Value(base, b"server", body, ids), NOW, NOW + 5000, Source.REDIS)
+
+
+def test_several_sessions_are_flushed_in_one_transaction_each_as_it_would_be_alone(place: Place) -> None:
+    second, tombstone = changed(FIRST, b'"a":1', b'"a":2'), "session-0004"
+    for name in (ONE, "session-0002", tombstone):
+        assert place.database.insert(Record(name, 1, first_of(name), NOW, NOW + 1000), now=NOW, write_id="row1-1")
+    assert place.database.delete(tombstone, seen=1, now=NOW, write_id="gone-1")
+    some = [
+        dirty_of(4, 1, second, "d-1"),
+        dirty_of(1, 1, second, "a-1"),
+        dirty_of(2, 1, changed(FIRST, b'"a":1', b'"a":3'), "b-2"),
+        dirty_of(3, 0, FIRST, "c-1"),
+    ]
+    with place.database.counting() as sent:
+        done = place.log.apply_all(some, NOW)
+        assert sent() <= 8, "for four sessions and a conflict"
+    results = {name: (flushed.result, flushed.wrote) for name, flushed in done.items()}
+    assert results == {
+        ONE: (Result.APPLIED, True),
+        "session-0002": (Result.APPLIED, True),
+        "session-0003": (Result.APPLIED, True),
+        tombstone: (Result.CONFLICT, False),
+    }
+    rows = place.database.read_many([ONE, "session-0002", "session-0003", tombstone])
+    assert {name: (row.version, row.write_id) for name, row in rows.items()} == {
+        ONE: (2, "a-1"),
+        "session-0002": (3, "b-2"),
+        "session-0003": (1, "c-1"),
+        tombstone: (2, "gone-1"),
+    }
+    assert {name: flushed.record for name, flushed in done.items()} == rows
+    assert [conflict.checkout_id for conflict in place.log.conflicts(10)] == [tombstone]
+    again = place.log.apply_all(some, NOW)
+    assert [flushed.wrote for flushed in again.values()] == [False] * 4
+    assert place.database.read_many(list(rows)) == rows
+
+
+def test_a_flush_keeps_what_the_row_was_before_it_for_a_later_merge(place: Place) -> None:
+    for name in (ONE, "session-0002"):
+        assert place.database.insert(Record(name, 1, first_of(name), NOW, NOW + 1000), now=NOW, write_id="row1-1")
+    mine, theirs = changed(FIRST, b'"a":1', b'"a":2'), changed(FIRST, b'"price":10.50', b'"price":9.50')
+    place.log.apply_all([dirty_of(1, 1, mine, "a-1"), dirty_of(2, 1, mine, "b-1")], NOW)
+    done = place.log.apply_all([dirty_of(1, 1, theirs, "x-1"), dirty_of(2, 1, theirs, "y-1")], NOW)
+    assert [(flushed.result, flushed.conflict) for flushed in done.values()] == [(Result.MERGED, False)] * 2
+
+
+def test_a_row_that_another_process_inserts_at_this_moment_is_decided_upon_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = [dirty_of(1, 0, FIRST, "a-1"), dirty_of(2, 0, FIRST, "b-1")]
+    decided, rounds = place.log._decided, []
+
+    def blind_at_first(connection: Any, dirty: Any) -> Any:
+        rounds.append([one.checkout_id for one in dirty])
+        found = decided(connection, dirty)
+        return [one._replace(row=None, flush=first_time(one)) for one in found] if len(rounds) == 1 else found
+
+    def first_time(one: Any) -> Any:
+        return decide(one.dirty.value, None, {}, SessionBodies(one.name), "fresh-1")
+
+    assert place.database.insert(Record(ONE, 3, first_of(ONE), NOW, NOW + 1000), now=NOW, write_id="theirs-1")
+    monkeypatch.setattr(place.log, "_decided", blind_at_first)
+    done = place.log.apply_all(some, NOW)
+    assert rounds == [[ONE, "session-0002"], [ONE]]
+    assert place.database.read_many([ONE])[ONE].write_id == "theirs-1"
+    assert done["session-0002"].result is Result.APPLIED

@@ -15,7 +15,7 @@ from checkout_cli.config.settings import Settings
 from checkout_cli.errors import RedisUnavailable, ReplyTooLarge, WrongServer
 from checkout_cli.servers.embedded import HOST
 from checkout_cli.session import TierName
-from checkout_cli.store.redis import bounded, pipeline
+from checkout_cli.store.redis import bounded, pipeline, server
 from checkout_cli.store.redis import server as redis_server
 from checkout_cli.store.redis.admin import RedisAdmin
 from checkout_cli.store.redis.cluster import RedisCluster
@@ -136,7 +136,8 @@ def test_a_reply_that_no_parser_survives_is_an_unavailable_server(lied_to: Setti
 def test_without_that_border_a_parsers_own_error_reaches_the_caller(
     lied_to: Settings, liar: Liar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "MALFORMED", ())
+    for border in (pipeline, server):
+        monkeypatch.setattr(border, "MALFORMED", ())
     liar.lies["TIME"] = instead(LIES["a redirection to nowhere"])
     with pytest.raises(ValueError, match="not enough values"):
         RedisAdmin(lied_to).time()
