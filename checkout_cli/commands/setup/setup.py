@@ -162,7 +162,8 @@ class Setup:
     def _next_steps(self, checks: Mapping[str, Finding]) -> Iterator[str]:
         failed = {name for name, found in checks.items() if found.status is Status.CRIT}
         if failed:
-            yield "checkoutctl setup    (again, when that is fixed)"
+            if not self.looked_only:
+                yield "checkoutctl setup    (again, when that is fixed)"
             is_missing = "redis" in failed and checks["redis"].exit_code is not ExitCode.DENIED
             if is_missing and not failed & {"settings", "database", "probe database"}:
                 yield "checkoutctl health    (until then, sessions live in the database)"

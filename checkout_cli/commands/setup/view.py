@@ -37,6 +37,7 @@ def show_report(report: SetupReport, plan: EnvFilePlan, assumed: Sequence[str] =
     write_table(_COLUMNS, list(with_fixes(rows)))
     if not report.looked_only:
         narrate("changed: " + ", ".join(report.changed) if report.changed else "everything was in place already")
-    narrate("afterwards:" if report.exit_code else "next:")
+    if report.next_steps:
+        narrate("afterwards:" if report.exit_code else "next:")
     for step in report.next_steps:
         narrate(f"  {step}")
