@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, value_of
+from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ReplyTooLarge, WrongServer, value_of
 from checkout_cli.store.redis.clients import Client
 from checkout_cli.store.redis.clients import parsed as parsed_clients
 from checkout_cli.store.redis.commands import Command, decoded
@@ -131,7 +131,7 @@ class Inspector(KeyQuestions):
         if question not in self._answers:
             try:
                 self._answers[question] = ask()
-            except (CommandDenied, CommandUnknown) as refusal:
+            except (CommandDenied, CommandUnknown, ReplyTooLarge, WrongServer) as refusal:
                 self._answers[question] = refusal
         answer: T | CheckoutError = self._answers[question]
         if isinstance(answer, CheckoutError):

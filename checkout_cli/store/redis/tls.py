@@ -361,7 +361,7 @@ def speaks_tls(place: str, *, sentinel: bool = False) -> TlsMismatch:
             f"{place} wants TLS, and REDIS_SENTINEL_TLS is off", hint="checkoutctl config set REDIS_SENTINEL_TLS=true"
         )
     hint = "checkoutctl config set REDIS_TLS=true"
-    return TlsMismatch(f"{place} wants TLS, and REDIS_TLS is off", hint=hint)
+    return TlsMismatch(f"{place} wants TLS, and REDIS_TLS is off (in a REDIS_URL: rediss://)", hint=hint)
 
 
 def sentinel_place(host: str, port: int) -> str:

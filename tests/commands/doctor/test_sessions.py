@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from checkout_cli.commands.cleanup.expired import clean_up
 from checkout_cli.commands.sessions.index_adoption import adopt_index
 from checkout_cli.config.settings import Settings
 from checkout_cli.keys import INDEX, INDEX_ASIDE, INDEX_BESIDE, claim_key
+from checkout_cli.servers.embedded import HOST
 from checkout_cli.store.checkout_store import CheckoutStore
 from tests.support.cluster import Cluster
 from tests.support.divergence import note_seen
@@ -90,13 +92,15 @@ def test_the_fix_of_sessions_without_an_end_gives_one_to_those_alone(
         there = replace(settings, redis_port=any_redis_server.port)
         found = finding(there, "session-ttl", tmp_path)
         assert (found.status, found.numbers["withoutTtl"]) == (Status.CRIT, 3)
-        command = found.fix.replace("redis-cli", f"redis-cli -p {any_redis_server.port}")
-        subprocess.run(command, shell=True, check=True, capture_output=True, timeout=20, env=dict(os.environ))  # noqa: S602
+        command = found.fix.replace("checkoutctl", f"{sys.executable} -m checkout_cli") + " --yes"
+        own = {"REDIS_HOST": HOST, "REDIS_PORT": str(there.redis_port), "DATABASE_URL": there.database_url}
+        environment = {**os.environ, **own, "HOME": str(tmp_path)}
+        subprocess.run(command, shell=True, check=True, capture_output=True, timeout=20, env=environment, cwd=tmp_path)  # noqa: S602
         assert client.ttl("checkout:session:ending") <= 77
         assert client.ttl("another:key") == -1
         assert 0 < client.ttl("checkout:session:plain") <= settings.session_ttl
         assert 0 < client.ttl('checkout:session:with "quotes" in it') <= settings.session_ttl
-        assert client.dbsize() == 5
+        assert len(client.keys("checkout:session:*")) == 4
 
 
 def steps(fix: str) -> list[list[str]]:
