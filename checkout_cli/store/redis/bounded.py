@@ -159,6 +159,11 @@ class _Bounded(redis.connection.AbstractConnection):
         sock = self._sock
         return sock is not None and not sock.pending() and not self._asked.poll(0)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been disconnected."""
+        return self._sock is not None
+
     def exchange(self, packed: bytes, number: int) -> list[Any]:
         """Send packed commands, and read that many replies, errors among them: the driver's way, without its detours.
 

@@ -39,7 +39,7 @@ class IdleConnections:
 
     def give_back(self, connection: Any) -> None:
         """Keep a connection for the next exchange."""
-        if self._keeps and connection.is_connected and self._process == os.getpid():
+        if self._keeps and connection.is_open and self._process == os.getpid():
             self._idle.append(connection)
         else:
             self._pool.release(connection)
