@@ -171,6 +171,7 @@ def test_a_server_with_data_and_without_a_configuration_is_not_replaced_by_an_em
         somebody.walk(over(somebody))
     assert shop.in_redis(server.port) == SESSIONS
     assert not any("daemonize" in command for command in typed_of(somebody)), str(somebody)
+    assert any("find its files, and start it with them" in " ".join(step.said.split()) for step in somebody.steps)
 
 
 def test_redis_is_frozen(shop: Shop) -> None:

@@ -12,7 +12,7 @@ from checkout_cli.checks import Finding, crit, ok
 from checkout_cli.clock import Clock
 from checkout_cli.commands.ping.clients import Clients, clients_within
 from checkout_cli.commands.ping.ping import Ping
-from checkout_cli.commands.ping.start_again import way_back
+from checkout_cli.commands.ping.start_again import FIND_DATA, way_back
 from checkout_cli.commands.ping.summary import Failure, PingSummary, Stage
 from checkout_cli.config.addresses import address_text
 from checkout_cli.config.fixes import setting, with_address
@@ -241,7 +241,10 @@ def _not_running(attempt: Attempt, unusual: str) -> Trouble:
     """``unusual`` are the options by which a server must differ from the usual one."""
     here, remembered = attempt.machine.installation, attempt.remembered()
     if remembered is not None:
-        return Trouble(Kind.NOT_RUNNING, remembered.in_words(attempt.now), way_back(remembered, here))
+        evidence, way = remembered.in_words(attempt.now), way_back(remembered, here)
+        if way == FIND_DATA:
+            evidence += "; an empty one in its place would hide the loss: find its files, and start it with them"
+        return Trouble(Kind.NOT_RUNNING, evidence, way)
     if here.server is None:
         fix = here.install_command if unusual else here.way_to_a_server
         return Trouble(Kind.NOT_INSTALLED, f"neither {' nor '.join(SERVERS)} is on PATH", fix)

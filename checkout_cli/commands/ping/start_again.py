@@ -19,7 +19,7 @@ from checkout_cli.typed import typed
 
 _OF_PACKAGES = {"/etc/redis", "/etc/valkey", "/etc", "/usr/local/etc", "/opt/homebrew/etc"}
 """Where the systems' own packages keep the configuration that their service starts with."""
-_FIND_DATA = (
+FIND_DATA = (
     r"find / -xdev \( -name 'dump*.rdb' -o -name appendonlydir -o -name redis.conf -o -name valkey.conf \) 2> /dev/null"
 )
 """An empty server in the place of one with data would look as if all were well."""
@@ -59,7 +59,7 @@ def way_back(server: Answered, here: Installation) -> str:
     if config:
         return typed("{} {} --daemonize yes", program, config)
     if server.had_data:
-        return _FIND_DATA
+        return FIND_DATA
     return typed("{} --port {} --daemonize yes", program, server.port)
 
 

@@ -296,7 +296,7 @@ def holding(machine: FakeMachine, directory: str, *names: str, beginning: bytes 
             "//etc/cron.d",
             "//var/lib/redis",
         ),
-        *("/home/ada/redis", "/root/redis", "/run/redis/x"),
+        *("/home/ada/redis", "/root/x", "/run/redis/x"),
     ],
 )
 def test_a_directory_that_others_live_in_is_never_given_away(machine: FakeMachine, directory: str) -> None:
