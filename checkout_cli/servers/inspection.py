@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from checkout_cli.errors import CheckoutError, CommandDenied, CommandUnknown, ReplyTooLarge, WrongServer, value_of
-from checkout_cli.store.redis.clients import Client
+from checkout_cli.store.redis.clients import Client, client_address
 from checkout_cli.store.redis.clients import parsed as parsed_clients
 from checkout_cli.store.redis.commands import Command, decoded
-from checkout_cli.store.redis.monitor import client_address
 from checkout_cli.store.redis.questions import KeyQuestions
 from checkout_cli.store.redis.server import RedisServer
 

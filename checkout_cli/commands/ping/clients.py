@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from checkout_cli.errors import CheckoutError, TooManyClients
 from checkout_cli.servers.inspection import Inspector
+from checkout_cli.store.redis.clients import parsed
 from checkout_cli.typed import typed
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """Groups that are named; the rest is a number."""
-LONGEST_NAME = 40
 PATIENCE = 1.0
 """Seconds for which we try to get in: a shop's connections come and go."""
 PAUSE = 0.05
@@ -85,19 +85,14 @@ def clients_within(
 
 def connected_clients(listed: bytes) -> list[str]:
     """Each client of CLIENT LIST by the host of its address and its name."""
-    lines = listed.decode("utf-8", "replace").splitlines()
-    clients = [dict(word.partition("=")[::2] for word in line.split(" ")) for line in lines if line]
-    return [_called(client.get("addr", ""), client.get("name", "")) for client in clients]
+    return [_called(client.address, client.name) for client in parsed(listed)]
 
 
 def _called(address: str, name: str) -> str:
-    """The host and the name, unless these are no address, or may be somebody's: programs choose their names."""
-    from checkout_cli.privacy.personal_ids import named
-    from checkout_cli.store.redis.monitor import client_address
-
-    host = client_address(address.encode()).rpartition(":")[0].strip("[]")
-    if not host:
-        host = "an unknown address" if address.rpartition(":")[0] else "a Unix socket"
-    elif host.startswith(("/", "unix")):  # a Unix socket's clients have its path, and port 0
+    """The host, unless the address is none, and the name."""
+    host = address.rpartition(":")[0].strip("[]")
+    if not address:
+        host = "an unknown address"
+    elif not host or host.startswith(("/", "unix")):  # a Unix socket's clients have its path, and port 0
         host = "a Unix socket"
-    return f"{host} ({named(name)[:LONGEST_NAME]})" if name else host
+    return f"{host} ({name})" if name else host

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import redis
 
 from checkout_cli.config.settings import Settings
-from checkout_cli.store.redis.clients import name_shown
+from checkout_cli.store.redis.clients import client_address, name_shown
 from checkout_cli.store.redis.clients import parsed as parsed_clients
 from checkout_cli.store.redis.connection import connection_pool, translated
 from checkout_cli.store.redis.pipeline import read_reply
@@ -20,7 +20,6 @@ AT_ONCE = 1000
 _LINE = re.compile(rb"([0-9]{1,12})\.([0-9]{6}) \[[0-9]+ ([^\]]*)\] (.*)", re.DOTALL)
 _ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
-_CLIENT = re.compile(rb"lua|(?:[0-9.]{7,15}|\[?[0-9A-Fa-f:.%a-z]{2,60}\]?):[0-9]{1,5}|(?:unix:)?/[!-~]{1,200}(?::0)?")
 _SPELLED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 
 
@@ -113,11 +112,6 @@ def parsed(raw: object) -> Line | None:
         return None
     arguments = [_ESCAPE.sub(_meant, argument) for argument in _ARGUMENT.findall(found[4])]
     return Line(int(found[1]) * 1_000_000 + int(found[2]), client_address(found[3]), arguments)
-
-
-def client_address(raw: bytes) -> str:
-    """Where a client is, as servers write it; empty for anything else, which could be anybody's text."""
-    return raw.decode() if _CLIENT.fullmatch(raw) else ""
 
 
 def _meant(escape: re.Match[bytes]) -> bytes:

@@ -126,7 +126,7 @@ def test_a_server_that_is_nearly_full_says_whose_the_connections_are(
         (b"id=1 addr=10.0.0.1:4000 laddr=1:1 name=shop db=0", "10.0.0.1 (shop)"),
         (b"id=1 addr=[::1]:4000 name= db=0", "::1"),
         (b"id=1 addr=/run/redis.sock:0 name= db=0", "a Unix socket"),
-        (b"id=1 name=\xff\xfe", "a Unix socket (\ufffd\ufffd)"),
+        (b"id=1 addr=/run/r.sock:0 name=\xff\xfe", "a Unix socket (\ufffd\ufffd)"),
     ],
 )
 def test_a_client_is_called_by_its_address_and_name(line: bytes, called: str) -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkout_cli.store.redis.monitor import Line, client_address, is_script, parsed
+from checkout_cli.store.redis.clients import client_address
+from checkout_cli.store.redis.monitor import Line, is_script, parsed
 
 
 def as_the_server_writes(argument: bytes) -> bytes:
